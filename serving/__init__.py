@@ -1,0 +1,1 @@
+"""Answers checkout. BentoML lives here."""

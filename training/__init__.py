@@ -1,0 +1,1 @@
+"""Learns models from attempts, and proves them. MLflow lives here."""
