@@ -1,0 +1,353 @@
+"""Attempts as arrays: what the kernel reads, made from a table of attempts or from the fields of one request.
+
+An `Encoder` holds what must be remembered to do that the same way again: the vocabulary of each category, and the usual
+amount in each currency. Both roads, `from_table` and `from_fields`, look each value up in the same dictionaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.columns import OUTCOMES
+from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, KEYS, RAW_CODES, RAW_NUMBERS, Key
+from features.kernel import PENDING
+from features.places import countries, currencies
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Encoder", "Rows", "slot_names"]
+
+Array = npt.NDArray[Any]
+Fields = Mapping[str, Any]
+
+_OUTCOME_CODES = {name: code for code, name in enumerate((*OUTCOMES, "unclassified"))}
+_COUNTRIES = ("country", "merchant_country", "issuer_country")  # share one vocabulary: they are compared
+_SEPARATOR = "\x1f"
+_NAN = float("nan")
+MAX_CATEGORIES = 512
+"""Values of one column that get a code of their own, the most frequent first; the others are told by their history."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Attempts, one per row of each array.
+
+    `created`, `resolved`: microseconds since 1970 (PENDING where not known). `outcome`: index into OUTCOMES, 5 where nobody
+    explained the failure, -1 unknown. `reason`: code, -1 unknown. `numbers` (n, 11) and `codes` (n, 13) in the order of
+    RAW_NUMBERS and RAW_CODES; NaN and -1 where missing or never seen. `reference` (n, 3): minor units per major one, usual
+    amount (log2 of major units), offset of the buyer's clock (microseconds). `previous`: row of the payment's attempt
+    before, -1 at its first. `keys`: for each of KEYS, which name each row has (-1: none), and the names.
+    """
+
+    created: Array
+    resolved: Array
+    outcome: Array
+    reason: Array
+    duration: Array
+    numbers: Array
+    codes: Array
+    reference: Array
+    previous: Array
+    position: Array
+    keys: tuple[tuple[Array, Sequence[str]], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.created)
+
+    def arrays(self) -> tuple[Array, ...]:
+        """What the kernel takes, in its order."""
+        return (
+            self.position,
+            self.created,
+            self.resolved,
+            self.outcome,
+            self.reason,
+            self.duration,
+            self.numbers,
+            self.codes,
+            self.reference,
+            self.previous,
+        )
+
+    def known(self) -> tuple[Array, ...]:
+        """What the kernel takes to let outcomes enter the past."""
+        return (self.resolved, self.outcome, self.numbers, self.reference)
+
+    def by_resolution(self) -> Array:
+        """Rows whose outcome is known, in the order in which it became known."""
+        known = np.flatnonzero((self.outcome >= 0) & (self.resolved != PENDING))
+        return known[np.lexsort((self.position[known], self.resolved[known]))].astype(np.int64)
+
+
+def slot_names(fields: Fields) -> list[str | None]:
+    """Whose past an attempt looks at, in the order of KEYS; None where a part that is needed is missing."""
+    names: list[str | None] = []
+    for key, prefix in _PREFIXES:
+        if not key.parts:
+            names.append(prefix)
+            continue
+        parts = [fields.get(part) for part in key.parts]
+        if key.needed and None in parts:
+            names.append(None)
+        else:
+            names.append(prefix + _SEPARATOR.join([part or "" for part in parts]))
+    return names
+
+
+_PREFIXES: tuple[tuple[Key, str], ...] = tuple((key, key.name + _SEPARATOR) for key in KEYS)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """What must be remembered to turn attempts into arrays.
+
+    `vocabularies`: values with a code of their own, by column, most frequent first; `response_code` is "scheme:code".
+    `usual_log2`: median of log2(amount in major units), by currency.
+    """
+
+    vocabularies: Mapping[str, tuple[str, ...]]
+    usual_log2: Mapping[str, float]
+
+    @classmethod
+    def fit(cls, table: pd.DataFrame) -> Encoder:
+        """Learn vocabularies and usual amounts from a checked table of attempts."""
+        vocabularies = {}
+        counts = {name: _counts(table, name) for name in RAW_CODES}
+        shared: dict[str, int] = {}
+        for name in _COUNTRIES:
+            for value, count in counts[name].items():
+                shared[value] = shared.get(value, 0) + count
+        for name in _COUNTRIES:
+            counts[name] = shared
+        counts |= {name: _counts(table, name) for name in (*EVIDENCE_CODES, "reason")}
+        for name, found in counts.items():
+            ordered = sorted(found, key=lambda value: (-found[value], value))
+            vocabularies[name] = tuple(ordered[:MAX_CATEGORIES])
+        amount = table["amount_minor"].to_numpy(np.float64) / _scales(table)
+        usual = {}
+        logs = np.log2(np.maximum(amount, 1e-6))
+        currency = table["currency"].astype("category")
+        for code, value in enumerate(currency.cat.categories):
+            mine = logs[currency.cat.codes.to_numpy() == code]
+            if len(mine):
+                usual[str(value)] = float(np.median(mine))
+        return cls(vocabularies, usual)
+
+    @cached_property
+    def codes(self) -> dict[str, dict[str | None, int]]:
+        """Code by value, by column."""
+        return {
+            name: {value: code for code, value in enumerate(values)}
+            for name, values in self.vocabularies.items()
+        }
+
+    @cached_property
+    def _columns(self) -> list[tuple[str, dict[str | None, int]]]:
+        return [(name, self.codes[name]) for name in RAW_CODES]
+
+    @cached_property
+    def _scale(self) -> dict[str, float]:
+        return {code: 10.0**exponent for code, exponent in currencies().items()}
+
+    @cached_property
+    def _offset(self) -> dict[str, float]:
+        return {code: hours * 3.6e9 for code, hours in countries().items()}
+
+    def from_fields(self, attempts: Sequence[Fields], asked: Sequence[int]) -> Rows:
+        """Rows of one request: the payment's earlier attempts, oldest first, then the `asked` ones, which come next.
+
+        Each asked row is a thing that might be done next, so each has the last earlier attempt before it.
+        """
+        n = len(attempts)
+        numbers, codes, reference = [], [], []
+        for fields in attempts:
+            get = fields.get
+            numbers.append([_NAN if (value := get(name)) is None else value for name in RAW_NUMBERS])
+            codes.append([by_value.get(get(name), -1) for name, by_value in self._columns])
+            currency = get("currency", "")
+            reference.append(
+                (
+                    self._scale.get(currency, 100.0),
+                    self.usual_log2.get(currency, _NAN),
+                    self._offset.get(get("country", ""), _NAN),
+                )
+            )
+        first = n - len(asked)
+        if first == 0:
+            resolved, outcome, reason, duration = _none(n)
+        else:
+            reasons = self.codes["reason"]
+            resolved = np.array(
+                [PENDING if (at := a.get("resolved_at")) is None else at for a in attempts], np.int64
+            )
+            outcome = np.array([_OUTCOME_CODES.get(a.get("outcome", ""), -1) for a in attempts], np.int64)
+            reason = np.array([reasons.get(a.get("reason", ""), -1) for a in attempts], np.int64)
+            duration = np.array(
+                [_NAN if (s := a.get("duration_s")) is None else s for a in attempts], np.float64
+            )
+        return Rows(
+            created=np.array([fields["created_at"] for fields in attempts], np.int64),
+            resolved=resolved,
+            outcome=outcome,
+            reason=reason,
+            duration=duration,
+            numbers=np.array(numbers, np.float64),
+            codes=np.array(codes, np.int32),
+            reference=np.array(reference, np.float64),
+            previous=np.array([min(i, first) - 1 for i in range(n)], np.int64),
+            position=np.arange(n),
+        )
+
+    def from_table(self, table: pd.DataFrame) -> Rows:
+        """Rows of a checked table of attempts, in its order."""
+        n = len(table)
+        numbers = np.full((n, len(RAW_NUMBERS)), _NAN)
+        for c, name in enumerate(RAW_NUMBERS):
+            if name in table:
+                numbers[:, c] = table[name].to_numpy(np.float64, na_value=_NAN)
+        codes = np.full((n, len(RAW_CODES)), -1, np.int32)
+        for c, name in enumerate(RAW_CODES):
+            codes[:, c] = self._look_up(table, name, self.codes[name], -1)
+        created = _microseconds(table["created_at"])
+        return Rows(
+            created=created,
+            resolved=_microseconds(table["resolved_at"]) if "resolved_at" in table else np.full(n, PENDING),
+            outcome=self._look_up(table, "outcome", _OUTCOME_CODES, -1).astype(np.int64),
+            reason=self._look_up(table, "reason", self.codes["reason"], -1).astype(np.int64),
+            duration=_floats(table, "duration_s"),
+            numbers=numbers,
+            codes=codes,
+            reference=np.column_stack(
+                [
+                    self._look_up(table, "currency", self._scale, 100.0),
+                    self._look_up(table, "currency", self.usual_log2, _NAN),
+                    self._look_up(table, "country", self._offset, _NAN),
+                ]
+            ),
+            previous=_previous(table, created),
+            position=np.arange(n),
+            keys=tuple(_names(table, key, prefix) for key, prefix in _PREFIXES),
+        )
+
+    def evidence(self, attempts: Sequence[Fields]) -> Array:
+        """What ended attempts left behind, shape (n, 6), float32, for the fields of requests."""
+        rows = []
+        for fields in attempts:
+            row = [_NAN if (value := fields.get(name)) is None else value for name in EVIDENCE_NUMBERS]
+            for name in EVIDENCE_CODES:
+                value = fields.get(name)
+                if name == "response_code" and value is not None:
+                    value = f"{fields.get('code_scheme') or ''}:{value}"
+                row.append(self.codes[name].get(value, _NAN) if value is not None else _NAN)
+            rows.append(row)
+        return np.array(rows, np.float32)
+
+    def evidence_of_table(self, table: pd.DataFrame) -> Array:
+        """What ended attempts left behind, shape (n, 6), float32."""
+        out = np.full((len(table), len(EVIDENCE_NUMBERS) + len(EVIDENCE_CODES)), _NAN, np.float32)
+        for c, name in enumerate(EVIDENCE_NUMBERS):
+            out[:, c] = _floats(table, name)
+        for c, name in enumerate(EVIDENCE_CODES, start=len(EVIDENCE_NUMBERS)):
+            out[:, c] = self._look_up(table, name, self.codes[name], _NAN)
+        return out
+
+    @staticmethod
+    def _look_up(table: pd.DataFrame, name: str, by_value: Mapping[str, float], missing: float) -> Array:
+        """The number that stands for each value of a column, looked up once per distinct value."""
+        kind = np.float64 if isinstance(missing, float) else np.int32
+        index, values = _distinct(table, name)
+        found = np.array([by_value.get(value, missing) for value in values] + [missing], kind)
+        return found[index]
+
+
+def _none(n: int) -> tuple[Array, Array, Array, Array]:
+    unknown = np.full(n, -1)
+    return np.full(n, PENDING), unknown, unknown, np.full(n, _NAN)
+
+
+def _distinct(table: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
+    """Index into the distinct values, -1 where missing; and those values. A response code is told with its scheme."""
+    if name not in table:
+        return np.full(len(table), -1), []
+    if name == "response_code":
+        index, names = _pairs([_distinct(table, "code_scheme"), _column(table, name)], ":")
+        index = np.where(_column(table, name)[0] >= 0, index, -1)
+        return index, names
+    return _column(table, name)
+
+
+def _column(table: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
+    import pandas as pd
+
+    column = table[name]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy().astype(np.int64), [str(value) for value in column.cat.categories]
+    index, values = pd.factorize(column)
+    return index.astype(np.int64), [str(value) for value in values]
+
+
+def _pairs(parts: Sequence[tuple[Array, list[str]]], separator: str) -> tuple[Array, list[str]]:
+    """Distinct combinations of several columns, a missing part as nothing."""
+    import pandas as pd
+
+    combined = np.zeros(len(parts[0][0]), np.int64)
+    for index, values in parts:
+        combined = combined * (len(values) + 1) + (index + 1)
+    index, distinct = pd.factorize(combined)
+    texts = []
+    for _, values in reversed(parts):
+        size = len(values) + 1
+        with_none = ["", *values]
+        texts.append([with_none[code] for code in (distinct % size).tolist()])
+        distinct = distinct // size
+    return index.astype(np.int64), [separator.join(text) for text in zip(*reversed(texts), strict=True)]
+
+
+def _names(table: pd.DataFrame, key: Key, prefix: str) -> tuple[Array, list[str]]:
+    if not key.parts:
+        return np.zeros(len(table), np.int64), [prefix]
+    parts = [_distinct(table, part) for part in key.parts]
+    index, names = _pairs(parts, _SEPARATOR) if len(parts) > 1 else parts[0]
+    if key.needed:
+        missing = np.zeros(len(table), bool)
+        for part, _ in parts:
+            missing |= part < 0
+        index = np.where(missing, -1, index)
+    return index, [prefix + name for name in names]
+
+
+def _previous(table: pd.DataFrame, created: Array) -> Array:
+    """Row of the same payment's attempt before, in time and, at equal times, in the table's order; -1 at the first."""
+    payment, _ = _column(table, "payment_id")
+    order = np.lexsort((created, payment))
+    previous = np.full(len(table), -1, np.int64)
+    follows = payment[order[1:]] == payment[order[:-1]]
+    previous[order[1:][follows]] = order[:-1][follows]
+    return previous
+
+
+def _microseconds(column: pd.Series[Any]) -> Array:
+    times = column.to_numpy("datetime64[us]")
+    return np.where(np.isnat(times), PENDING, times.astype(np.int64))
+
+
+def _floats(table: pd.DataFrame, name: str) -> Array:
+    return table[name].to_numpy(np.float64, na_value=_NAN) if name in table else np.full(len(table), _NAN)
+
+
+def _scales(table: pd.DataFrame) -> Array:
+    scale = {code: 10.0**exponent for code, exponent in currencies().items()}
+    return Encoder._look_up(table, "currency", scale, 100.0)
+
+
+def _counts(table: pd.DataFrame, name: str) -> dict[str, int]:
+    index, values = _distinct(table, name)
+    counts = np.bincount(index[index >= 0], minlength=len(values))
+    return {value: int(count) for value, count in zip(values, counts, strict=True) if count}

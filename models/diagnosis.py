@@ -1,0 +1,186 @@
+"""Why a failed attempt failed: the code's word where it decides, the model's where codes are silent.
+
+Evidence is the `after` columns of an attempt, except the label, by column name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any
+
+from features.taxonomy import (
+    CodeMeaning,
+    explain_advice,
+    explain_code,
+    explain_trans_status,
+    reasons,
+)
+
+__all__ = ["PLAUSIBLE", "Diagnosis", "Evidence", "by_code", "by_model", "by_rules", "read_evidence"]
+
+PLAUSIBLE = 0.9
+"""The plausible reasons are the fewest that have at least this probability together."""
+
+_UNSETTLED = {"authentication", "user_abandonment"}
+"""Categories that codes mix up, so that 3-D Secure may still tell them apart."""
+
+_TOLD_BY_LAST_EVENT = {
+    "challenge_closed": "challenge_abandoned",
+    "challenge_shown": "challenge_abandoned",
+    "page_closed": "user_cancelled",
+    "timed_out": "network_timeout",
+}
+"""What the last thing that the client saw suggests, where nothing else is known."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the codes of a failed attempt say, each None where they say nothing."""
+
+    response: CodeMeaning | None
+    authentication: CodeMeaning | None
+    advice: CodeMeaning | None
+
+    @property
+    def deciding(self) -> CodeMeaning | None:
+        """The code that settles the cause, if one does.
+
+        The response code speaks first. Where it is known but leaves open whether authentication failed or was
+        left, and where there is none, 3-D Secure decides; a bank that declined without a reason does so after
+        authentication, so that 3-D Secure does not explain it. The network's advice comes last.
+        """
+        if self.response is not None and self.response.decides:
+            return self.response
+        settled = self.response is not None and self.response.category not in _UNSETTLED
+        for meaning in (None if settled else self.authentication, self.advice):
+            if meaning is not None and meaning.decides:
+                return meaning
+        return None
+
+    @property
+    def forbidding(self) -> CodeMeaning | None:
+        """The code whose rule forbids trying the same means again, if one does."""
+        spoken = (self.response, self.advice, self.authentication)
+        return next((meaning for meaning in spoken if meaning is not None and meaning.rule is not None), None)
+
+    @property
+    def wait_s(self) -> int | None:
+        """Seconds that the network asks to wait before the next try; None where it does not say."""
+        return self.advice.wait_s if self.advice is not None else None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why an attempt failed.
+
+    `decided_by` is `code`, `model`, or `rules` where there is no model and no code decides. `confidence` is
+    the probability of `reason`, None for `rules`. `plausible` lists the reasons that cannot be ruled out,
+    likeliest first. `sub_reason` is finer than `reason`, and known from codes alone.
+    """
+
+    category: str
+    reason: str
+    decided_by: str
+    confidence: float | None
+    plausible: tuple[str, ...]
+    category_probability: Mapping[str, float]
+    because: str
+    sub_reason: str | None = None
+    reason_probability: Mapping[str, float] = field(default_factory=dict)
+
+
+def read_evidence(evidence: Mapping[str, Any], card_brand: str | None) -> Evidence:
+    """What the codes among the evidence say."""
+    scheme, code = evidence.get("code_scheme"), evidence.get("response_code")
+    advice = evidence.get("advice_code")
+    return Evidence(
+        response=explain_code(scheme, code, card_brand) if scheme and code else None,
+        authentication=explain_trans_status(
+            evidence.get("trans_status"), evidence.get("trans_status_reason"), card_brand
+        ),
+        advice=explain_advice(advice, scheme, card_brand) if advice else None,
+    )
+
+
+def by_code(evidence: Evidence) -> Diagnosis | None:
+    """The diagnosis that a code settles; None where none does.
+
+    >>> found = by_code(read_evidence({"code_scheme": "iso8583", "response_code": "54"}, "visa"))
+    >>> found.reason, found.sub_reason, found.decided_by
+    ('card_data_invalid', 'expired_card', 'code')
+    """
+    meaning = evidence.deciding
+    if meaning is None:
+        return None
+    return Diagnosis(
+        category=meaning.category,
+        reason=meaning.reason,
+        decided_by="code",
+        confidence=1.0,
+        plausible=(meaning.reason,),
+        category_probability={meaning.category: 1.0},
+        sub_reason=meaning.sub_reason,
+        reason_probability={meaning.reason: 1.0},
+        because=f"code {meaning.code} ({meaning.scheme}): {meaning.meaning}",
+    )
+
+
+def by_model(probabilities: Mapping[str, float]) -> Diagnosis:
+    """The diagnosis that a model's probabilities amount to: the likeliest category's likeliest reason.
+
+    >>> found = by_model({"insufficient_funds": 0.7, "generic_decline": 0.25, "processor_error": 0.05})
+    >>> found.category, found.reason, found.plausible
+    ('bank_decline', 'insufficient_funds', ('insufficient_funds', 'generic_decline'))
+    """
+    known = reasons()
+    by_category: dict[str, float] = {}
+    for name, probability in probabilities.items():
+        category = known[name].category
+        by_category[category] = by_category.get(category, 0.0) + probability
+    category = max(by_category, key=by_category.__getitem__)
+    ordered = sorted(probabilities.items(), key=itemgetter(1), reverse=True)
+    reason, confidence = next(item for item in ordered if known[item[0]].category == category)
+    plausible, together = [], 0.0
+    for name, probability in ordered:
+        plausible.append(name)
+        together += probability
+        if together >= PLAUSIBLE:
+            break
+    return Diagnosis(
+        category=category,
+        reason=reason,
+        decided_by="model",
+        confidence=confidence,
+        plausible=tuple(plausible),
+        category_probability=by_category,
+        reason_probability=dict(probabilities),
+        because=f"no code settles it; most likely {known[reason].title} ({confidence:.0%})",
+    )
+
+
+def by_rules(evidence: Evidence, last_event: str | None) -> Diagnosis | None:
+    """What can be said with neither a deciding code nor a model: a code's usual reading, or the last event's.
+
+    None where there is nothing to go by.
+    """
+    meaning = evidence.response or evidence.authentication
+    told = _TOLD_BY_LAST_EVENT.get(last_event) if last_event else None
+    unsettled = meaning is None or meaning.category in _UNSETTLED
+    if told is not None and unsettled:
+        reason, because = told, f"the last thing seen was {last_event}"
+    elif meaning is not None:
+        reason, because = meaning.reason, f"code {meaning.code} ({meaning.scheme}): {meaning.meaning}"
+    else:
+        return None
+    category = reasons()[reason].category
+    return Diagnosis(
+        category=category,
+        reason=reason,
+        decided_by="rules",
+        confidence=None,
+        plausible=(reason,),
+        category_probability={},
+        because=because,
+    )

@@ -1,0 +1,301 @@
+"""From a request to an answer: what will become of an attempt or why it failed, and what to do next.
+
+Rules stand above the model: what a code or the decision table forbids is screened before anything is ranked.
+A well-formed request always gets a suggestion; without a model, or when it fails, from the decision table.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, Protocol
+
+from models.actions import DecisionTable, Plan, Row, Step, amounts_to, decision_table
+from models.answer import Verdict, answer_of, compared
+from models.choice import Option, best, first_step, own_means, ranked, screen
+from models.diagnosis import Diagnosis, Evidence, by_code, by_model, by_rules, read_evidence
+
+__all__ = ["Engine", "EngineSettings", "Predictor", "ScoreRequest"]
+
+_log = logging.getLogger(__name__)
+
+_MESSAGES = {
+    "proceed": "continue_payment",
+    "retry_same": "try_again",
+    "retry_other_route": "try_again",
+    "step_up": "confirm_with_bank",
+    "retry_later": "try_again_later",
+    "alternate_method": "try_other_method",
+    "fix_details": "check_details",
+    "resume_session": "resume_payment",
+}
+"""What to tell the customer where the decision table does not name the action."""
+
+
+class Predictor(Protocol):
+    """A loaded model. Values are those of the attempts table, times as whole microseconds since 1970, UTC."""
+
+    fingerprint: str
+    """sha256 of the feature definitions."""
+
+    def ways_to_pay(self, country: str) -> Sequence[tuple[str, str | None]]:
+        """(method, route) seen in that country, most used first."""
+
+    def outcome(self, attempt: dict[str, Any], previous: Sequence[dict[str, Any]]) -> Sequence[float]:
+        """Probabilities, in the order of OUTCOMES; they sum to 1."""
+
+    def candidate_success(
+        self,
+        attempt: dict[str, Any],
+        previous: Sequence[dict[str, Any]],
+        candidates: Sequence[dict[str, Any]],
+    ) -> Sequence[float]:
+        """The success probability of each candidate as the next thing done."""
+
+    def reasons(
+        self, attempt: dict[str, Any], previous: Sequence[dict[str, Any]], evidence: dict[str, Any]
+    ) -> dict[str, float]:
+        """The probability of each reason, given that it failed and the evidence; they sum to 1."""
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """One question, its values checked.
+
+    `evidence` is None before the attempt; `candidates` is None where checkout did not say what it can do.
+    Values are str, int, float, bool; missing ones are absent. Times are whole microseconds since 1970, UTC.
+    """
+
+    attempt: dict[str, Any]
+    evidence: dict[str, Any] | None = None
+    previous: tuple[dict[str, Any], ...] = ()
+    candidates: tuple[dict[str, Any], ...] | None = None
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """When to leave an attempt as it is, and when to believe a guess.
+
+    `proceed_margin`: how much likelier to succeed another way must be before an attempt is changed. `tie`:
+    differences in probability not worth more than the table's preference. `check_status_from`: from which
+    probability a timeout is checked before anything else is done. `firm_from`: from which confidence of the
+    model what the table forbids for a reason holds. `most_candidates`: how many ways to pay are looked at
+    where the request names none.
+    """
+
+    proceed_margin: float = 0.05
+    tie: float = 0.005
+    check_status_from: float = 0.2
+    firm_from: float = 0.5
+    most_candidates: int = 8
+
+
+class Engine:
+    """Answers requests with a model, or without one.
+
+    >>> engine = Engine(None)
+    >>> attempt = {"attempt_id": "a1", "payment_id": "p1", "created_at": 0, "amount_minor": 100,
+    ...            "currency": "KRW", "country": "KR", "method": "card"}
+    >>> failed = ScoreRequest(attempt, evidence={"code_scheme": "iso8583", "response_code": "51"})
+    >>> answer = engine.score(failed, request_id="r1")
+    >>> answer["diagnosis"]["reason"], answer["suggestion"]["action"], answer["degraded"]
+    ('insufficient_funds', 'alternate_method', True)
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor | None,
+        table: DecisionTable | None = None,
+        *,
+        version: str | None = None,
+        settings: EngineSettings | None = None,
+    ) -> None:
+        self.predictor = predictor
+        self.version = version
+        self.table = table or decision_table()
+        self.settings = settings or EngineSettings()
+
+    def score(self, request: ScoreRequest, *, request_id: str, rules_only: bool = False) -> dict[str, Any]:
+        """The answer of `POST /v1/score`, as the contract has it; never raises for a checked request.
+
+        With `rules_only` (a deadline has passed, say) the model is not asked.
+        """
+        if self.predictor is not None and not rules_only:
+            try:
+                return self._answer(request, request_id, self.predictor)
+            except Exception as error:
+                _log.error(
+                    "request %s: the model failed (%s); answered by the rules", request_id, _site(error)
+                )  # no traceback: it could hold values of the request
+        return self._answer(request, request_id, None)
+
+    def _answer(self, request: ScoreRequest, request_id: str, predictor: Predictor | None) -> dict[str, Any]:
+        attempt, previous = request.attempt, request.previous
+        outcome = predictor.outcome(attempt, previous) if predictor is not None else None
+        if request.evidence is None:
+            verdict = self._before(request, predictor, outcome)
+        else:
+            verdict = self._after(request, request.evidence, predictor)
+        return {
+            "request_id": request_id,
+            "attempt_id": attempt["attempt_id"],
+            "degraded": predictor is None,
+            "model": {
+                "name": "payrescue",
+                "version": self.version,
+                "features": self.predictor.fingerprint if self.predictor is not None else None,
+            },
+            **answer_of(attempt, verdict, outcome),
+            "policy": {
+                "name": "greedy",
+                "propensity": 1.0,
+                "explored": False,
+                "experiment": None,
+                "variant": None,
+            },
+        }
+
+    def _before(
+        self, request: ScoreRequest, predictor: Predictor | None, outcome: Sequence[float] | None
+    ) -> Verdict:
+        attempt = request.attempt
+        if predictor is None or outcome is None:
+            options = [_named(attempt, candidate) for candidate in request.candidates or ()]
+            said = ("without a model there is no reason to change the attempt",)
+            return Verdict(Option("proceed", own_means(attempt)), "continue_payment", said, options)
+        options = [_named(attempt, candidate) for candidate in self._candidates(request, predictor)]
+        asked = [dict(option.candidate or ()) for option in options if option.action != "proceed"]
+        told = iter(predictor.candidate_success(attempt, request.previous, asked) if asked else ())
+        options = [
+            option._replace(success=float(outcome[0] if option.action == "proceed" else next(told)))
+            for option in options
+        ]
+        proceed = next(
+            (option for option in options if option.action == "proceed"),
+            Option("proceed", own_means(attempt), success=float(outcome[0])),
+        )
+        ranking = ranked(options, None)
+        chosen = proceed
+        if ranking and (ranking[0].success or 0.0) >= outcome[0] + self.settings.proceed_margin:
+            chosen = ranking[0]
+        because = compared(attempt, chosen, [proceed, *ranking])
+        return Verdict(chosen, _MESSAGES[chosen.action], because, ranking)
+
+    def _after(self, request: ScoreRequest, evidence: dict[str, Any], predictor: Predictor | None) -> Verdict:
+        attempt, table = request.attempt, self.table
+        codes = read_evidence(evidence, attempt.get("card_brand"))
+        diagnosis = by_code(codes)
+        if diagnosis is None and predictor is not None:
+            diagnosis = by_model(predictor.reasons(attempt, request.previous, evidence))
+        if diagnosis is None:
+            diagnosis = by_rules(codes, evidence.get("last_event"))
+        plan = table.plan(diagnosis.reason, diagnosis.sub_reason) if diagnosis else table.plan(None)
+        firm = diagnosis is not None and (
+            diagnosis.decided_by != "model" or (diagnosis.confidence or 0.0) >= self.settings.firm_from
+        )
+        always = self._always(plan, firm, diagnosis, codes, evidence)
+        named = self._candidates(request, predictor) if predictor else request.candidates
+        options, blocked = screen(attempt, named or (), codes, plan, table, firm=firm)
+        if predictor is not None:
+            options = self._with_success(request, evidence, diagnosis, plan, options, predictor)
+        ranking = ranked(options, plan)
+        said: tuple[str, ...] = (diagnosis.because,) if diagnosis is not None else ()
+        if always is not None:
+            chosen, step = Option(always.action, None), always
+        elif predictor is not None and options:
+            chosen = best(options, plan, self.settings.tie)
+            found = plan.by_action.get(chosen.action)
+            key = found.message_key if found is not None else _MESSAGES[chosen.action]
+            words = _few(*said, *compared(attempt, chosen, ranking), *(block.because for block in blocked))
+            return Verdict(chosen, key, words, ranking, blocked, diagnosis)
+        else:
+            step, chosen = first_step(plan, options if named is not None else None, attempt, codes)
+        words = _few(*said, step.because, *(block.because for block in blocked))
+        return Verdict(chosen, step.message_key, words, ranking, blocked, diagnosis)
+
+    def _always(
+        self,
+        plan: Plan,
+        firm: bool,
+        diagnosis: Diagnosis | None,
+        codes: Evidence,
+        evidence: Mapping[str, Any],
+    ) -> Step | None:
+        """What comes before any probability: a payment that may have gone through is checked first."""
+        if plan.always is not None and firm:
+            return plan.always
+        timeout = diagnosis.reason_probability.get("network_timeout", 0.0) if diagnosis else 0.0
+        unanswered = evidence.get("last_event") == "timed_out" and codes.response is None
+        decided = diagnosis is not None and diagnosis.decided_by == "code"
+        if timeout >= self.settings.check_status_from or (unanswered and not decided):
+            return self.table.plan("network_timeout").always
+        return None
+
+    def _with_success(
+        self,
+        request: ScoreRequest,
+        evidence: dict[str, Any],
+        diagnosis: Diagnosis | None,
+        plan: Plan,
+        options: list[Option],
+        predictor: Predictor,
+    ) -> list[Option]:
+        """The options with their success probabilities, the plan's stand-in for the same means among them."""
+        attempt, stand_in = request.attempt, plan.stand_in
+        if stand_in is not None and all(option.action != stand_in for option in options):
+            options = [*options, Option(stand_in, own_means(attempt))]
+        if not options:
+            return options
+        failed = _failed(attempt, evidence, diagnosis)
+        success = predictor.candidate_success(
+            attempt, (*request.previous, failed), [dict(option.candidate or ()) for option in options]
+        )
+        return [option._replace(success=float(p)) for option, p in zip(options, success, strict=True)]
+
+    def _candidates(self, request: ScoreRequest, predictor: Predictor) -> Sequence[dict[str, Any]]:
+        """What checkout can do: as it says, else the attempt's own way and those seen in its country."""
+        if request.candidates is not None:
+            return request.candidates
+        attempt = request.attempt
+        own = (attempt["method"], attempt.get("route"))
+        ways = [own, *(way for way in predictor.ways_to_pay(attempt["country"]) if way != own)]
+        return [_generated(method, route) for method, route in ways[: self.settings.most_candidates]]
+
+
+def _few(*because: str) -> tuple[str, ...]:
+    """The first three, none twice."""
+    return tuple(dict.fromkeys(because))[:3]
+
+
+def _generated(method: str, route: str | None) -> dict[str, Any]:
+    candidate = {"candidate_id": method if route is None else f"{method}/{route}", "method": method}
+    return candidate if route is None else {**candidate, "route": route}
+
+
+def _named(attempt: Row, candidate: Row) -> Option:
+    """What a candidate is called before the attempt."""
+    action = amounts_to(attempt, candidate)[0]
+    return Option(
+        "proceed" if action == "retry_same" else action, candidate, ceil(candidate.get("wait_s") or 0)
+    )
+
+
+def _failed(attempt: Row, evidence: Row, diagnosis: Diagnosis | None) -> dict[str, Any]:
+    """The attempt as a past one: with what is known of its end, and the diagnosis in place of the label."""
+    failed = {**attempt, **evidence}
+    failed.setdefault("resolved_at", attempt["created_at"] + int((evidence.get("duration_s") or 0.0) * 1e6))
+    if diagnosis is not None:
+        failed["outcome"], failed["reason"] = diagnosis.category, diagnosis.reason
+    return failed
+
+
+def _site(error: BaseException) -> str:
+    """An error's kind and place, without its text, which may hold values of the request."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "nowhere"
+    return f"{type(error).__name__} at {where}"

@@ -1,0 +1,108 @@
+"""Finding the model and loading it; whatever fails, the service starts, and answers by the rules."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.columns import Column
+from models.engine import Engine
+from serving.settings import NO_MODEL, ServiceSettings
+
+__all__ = ["DEFAULT_STORE", "Located", "Served", "load", "locate"]
+
+DEFAULT_STORE = "sqlite:///mlflow.db"
+"""The MLflow store where `MLFLOW_TRACKING_URI` names none, in the current folder."""
+
+_MANIFEST = "manifest.json"
+_CARD = "model_card.json"
+_RESOLVE_S = 120
+
+_log = logging.getLogger("bentoml.payrescue")
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a model is on disk, and its version in the registry, if it is from there."""
+
+    folder: Path
+    version: str | None
+
+
+@dataclass(frozen=True)
+class Served:
+    """What the service answers with. `extra` are the columns that the merchant declared in training."""
+
+    engine: Engine
+    card: Mapping[str, Any] | None = None
+    extra: Sequence[Column] = ()
+
+
+def locate(settings: ServiceSettings, environment: Mapping[str, str]) -> Located | None:
+    """Where the model of the settings is; None, with the reason in the log, where there is none."""
+    if settings.model == NO_MODEL:
+        return None
+    if not settings.model.startswith("models:/"):
+        folder = Path(settings.model)
+        if folder.is_dir():
+            return Located(folder, settings.model_version)
+        _log.warning("no model: %s is no folder", settings.model)
+        return None
+    store = environment.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+    if store.startswith("sqlite:///") and not Path(store.removeprefix("sqlite:///")).is_file():
+        # Asking would create an empty store.
+        _log.warning("no model yet: there is no MLflow store here")
+        return None
+    command = [sys.executable, "-m", "serving.resolve", settings.model]
+    try:
+        asked = subprocess.run(  # noqa: S603  our own module, by our own interpreter
+            command,
+            env={**environment, "MLFLOW_TRACKING_URI": store},
+            capture_output=True,
+            text=True,
+            timeout=_RESOLVE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        _log.warning("no model: the MLflow store did not answer within %d s", _RESOLVE_S)
+        return None
+    if asked.returncode != 0:
+        said = asked.stderr.strip().rpartition("\n")[2]
+        _log.warning("no model: the MLflow store could not be asked (%s)", said)
+        return None
+    answer = json.loads(asked.stdout)
+    if answer is None:
+        _log.warning("no model yet: the MLflow store has no %s", settings.model)
+        return None
+    return Located(Path(answer["folder"]), answer["version"])
+
+
+def _artifact(folder: Path) -> Path:
+    """The folder of the artefact's own files, which an MLflow model keeps further down."""
+    manifests = sorted(folder.rglob(_MANIFEST), key=lambda path: len(path.parts))
+    return manifests[0].parent if manifests else folder
+
+
+def load(located: Located | None) -> Served:
+    """What to answer with: the model if it loads, else the rules, with the reason in the log."""
+    if located is None:
+        return Served(Engine(None))
+    folder = _artifact(located.folder)
+    try:
+        predictor = importlib.import_module("models.predictor").Predictor.load(folder)
+    except Exception as error:
+        _log.warning("the model does not load (%s: %s); the rules answer", type(error).__name__, error)
+        return Served(Engine(None))
+    card = folder / _CARD
+    return Served(
+        Engine(predictor, version=located.version),
+        json.loads(card.read_text(encoding="utf-8")) if card.is_file() else None,
+        getattr(predictor, "extra_columns", ()),
+    )

@@ -1,0 +1,216 @@
+"""From the JSON of a request to a checked `ScoreRequest`; every fault is found, with its JSON pointer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from features.allowed import LENGTHS
+from features.cards import contains_card_number
+from features.columns import Column, columns
+from features.errors import BadInput, Fault
+from models.engine import ScoreRequest
+from serving.values import (
+    AHEAD,
+    CARD_NUMBER,
+    REQUIRED,
+    TOO_FAR_AHEAD,
+    UNKNOWN,
+    Reader,
+    Unwanted,
+    hides_card_number,
+    reader_of,
+    text_reader,
+    wait_reader,
+)
+
+__all__ = ["MOST_CANDIDATES", "MOST_FAULTS", "MOST_PREVIOUS", "RequestReader"]
+
+MOST_PREVIOUS = 50
+MOST_CANDIDATES = 64
+MOST_FAULTS = 20
+"""Faults beyond this many are not listed."""
+
+_LABEL = ("outcome", "reason")
+"""After columns that evidence may not hold: they are what is asked for."""
+
+_SHARED = ("payment_id", "amount_minor", "currency", "country")
+"""What an earlier attempt of the same payment may leave out, since the payment has it."""
+
+_CANDIDATE_COLUMNS = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
+_TIMES = ("created_at", "resolved_at")
+_PARTS = ("attempt", "evidence", "previous", "candidates")
+_SPEAKABLE = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
+_MOST_KEY_DIGITS = 5
+
+
+class _Faults:
+    """What is wrong with one request."""
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+
+    def note(self, pointer: str, allowed: str) -> None:
+        self.found.append(Fault(pointer.rpartition("/")[2] or "body", allowed, pointer=pointer))
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise BadInput("request", self.found[:MOST_FAULTS])
+
+
+class RequestReader:
+    """Reads the JSON of `POST /v1/score`. `extra` are the columns that a merchant declared, known before.
+
+    >>> attempt = {"attempt_id": "a1", "payment_id": "p1", "created_at": "2026-01-05T09:30:00Z",
+    ...            "amount_minor": -1, "currency": "KRW", "country": "KR", "method": "card"}
+    >>> RequestReader().read({"attempt": attempt}, now=1767605400000000)
+    Traceback (most recent call last):
+    features.errors.BadInput: request: amount_minor: want a whole number, at least 0, at most 1e+15
+    """
+
+    def __init__(self, extra: Sequence[Column] = ()) -> None:
+        every = [*columns().values(), *extra]
+        before = {column.name: reader_of(column) for column in every if column.known == "before"}
+        after = {column.name: reader_of(column) for column in every if column.known == "after"}
+        self._attempt = before
+        self._evidence = {name: reader for name, reader in after.items() if name not in _LABEL}
+        self._previous = before | after
+        self._candidate: dict[str, Reader] = {
+            "candidate_id": text_reader(LENGTHS["string"]),
+            **{name: before[name] for name in _CANDIDATE_COLUMNS},
+            "wait_s": wait_reader(),
+        }
+        self._required = tuple(column.name for column in every if column.required)
+
+    def read(self, raw: Any, *, now: int) -> ScoreRequest:
+        """One request. `now` is in microseconds since 1970, UTC. Raises BadInput with every fault."""
+        faults = _Faults()
+        request = self._request(raw, "", now, faults)
+        faults.raise_if_any()
+        return request
+
+    def read_batch(self, raw: Any, *, now: int, most: int) -> list[ScoreRequest]:
+        """An array of at most `most` requests. Raises BadInput with the faults of all."""
+        faults = _Faults()
+        if type(raw) is not list or len(raw) > most:
+            faults.note("", f"an array of at most {most} requests")
+            raw = []
+        requests = [self._request(item, f"/{i}", now, faults) for i, item in enumerate(raw)]
+        faults.raise_if_any()
+        return requests
+
+    def _request(self, raw: Any, at: str, now: int, faults: _Faults) -> ScoreRequest:
+        if type(raw) is not dict:
+            faults.note(at, "an object")
+            return ScoreRequest({})
+        _no_others(raw, _PARTS, at, faults)
+        attempt = _object(raw.get("attempt"), self._attempt, f"{at}/attempt", now, faults)
+        _all_there(attempt, raw.get("attempt"), self._required, f"{at}/attempt", faults)
+        given = raw.get("evidence")
+        evidence = None if given is None else _object(given, self._evidence, f"{at}/evidence", now, faults)
+        if evidence is not None:
+            _ends_after_start(attempt, evidence, f"{at}/evidence", faults)
+        previous = self._earlier(raw.get("previous"), attempt, f"{at}/previous", now, faults)
+        candidates = self._candidates(raw.get("candidates"), f"{at}/candidates", now, faults)
+        return ScoreRequest(attempt, evidence, tuple(previous), candidates)
+
+    def _earlier(
+        self, raw: Any, attempt: Mapping[str, Any], at: str, now: int, faults: _Faults
+    ) -> list[dict[str, Any]]:
+        earlier: list[dict[str, Any]] = []
+        if raw is None:
+            return earlier
+        ids = {attempt.get("attempt_id")}
+        for i, item in enumerate(_array(raw, MOST_PREVIOUS, at, faults)):
+            row = _object(item, self._previous, f"{at}/{i}", now, faults)
+            needed = [name for name in self._required if name not in _SHARED]
+            _all_there(row, item, needed, f"{at}/{i}", faults)
+            _ends_after_start(row, row, f"{at}/{i}", faults)
+            if row.setdefault("payment_id", attempt.get("payment_id")) != attempt.get("payment_id"):
+                faults.note(f"{at}/{i}/payment_id", "the payment_id of the attempt")
+            if "attempt_id" in row and row["attempt_id"] in ids:
+                faults.note(f"{at}/{i}/attempt_id", "an attempt_id that no other attempt here has")
+            ids.add(row.get("attempt_id"))
+            follows = earlier[-1].get("created_at", 0) if earlier else 0
+            if not follows <= row.get("created_at", follows) <= attempt.get("created_at", now + 2**62):
+                faults.note(f"{at}/{i}/created_at", "earlier attempts, oldest first")
+            shared = {name: attempt[name] for name in _SHARED if name in attempt}
+            earlier.append(shared | row)
+        return earlier
+
+    def _candidates(self, raw: Any, at: str, now: int, faults: _Faults) -> tuple[dict[str, Any], ...] | None:
+        if raw is None:
+            return None
+        candidates: list[dict[str, Any]] = []
+        ids: set[str] = set()
+        for i, item in enumerate(_array(raw, MOST_CANDIDATES, at, faults)):
+            candidate = _object(item, self._candidate, f"{at}/{i}", now, faults)
+            _all_there(candidate, item, ("candidate_id", "method"), f"{at}/{i}", faults)
+            candidate_id = candidate.get("candidate_id")
+            if candidate_id in ids:
+                faults.note(f"{at}/{i}/candidate_id", "a candidate_id that no other candidate has")
+            elif candidate_id is not None:
+                ids.add(candidate_id)
+            candidates.append(candidate)
+        return tuple(candidates)
+
+
+def _array(raw: Any, most: int, at: str, faults: _Faults) -> list[Any]:
+    if type(raw) is list and len(raw) <= most:
+        return raw
+    faults.note(at, f"an array of at most {most} objects")
+    return []
+
+
+def _object(raw: Any, readers: Mapping[str, Reader], at: str, now: int, faults: _Faults) -> dict[str, Any]:
+    """The values of an object by name, without the missing ones and the faulty ones, which are noted."""
+    if type(raw) is not dict:
+        faults.note(at, "an object")
+        return {}
+    values = {}
+    for name, value in raw.items():
+        reader = readers.get(name)
+        if reader is None:
+            _no_others({name: value}, readers, at, faults)
+        elif value is not None:
+            try:
+                values[name] = reader(value)
+            except Unwanted as unwanted:
+                faults.note(f"{at}/{name}", str(unwanted))
+    for name in _TIMES:
+        if values.get(name, now) > now + AHEAD:
+            faults.note(f"{at}/{name}", TOO_FAR_AHEAD)
+    return values
+
+
+def _all_there(values: Mapping[str, Any], raw: Any, names: Iterable[str], at: str, faults: _Faults) -> None:
+    if type(raw) is not dict:
+        return
+    for name in names:
+        if name not in values and raw.get(name) is None:
+            faults.note(f"{at}/{name}", REQUIRED)
+
+
+def _ends_after_start(start: Mapping[str, Any], end: Mapping[str, Any], at: str, faults: _Faults) -> None:
+    if end.get("resolved_at", 2**62) < start.get("created_at", 0):
+        faults.note(f"{at}/resolved_at", "a time not before created_at")
+
+
+def _no_others(raw: Mapping[str, Any], known: Iterable[str], at: str, faults: _Faults) -> None:
+    """Notes fields that are not known. Their names are repeated only if they cannot hide anything."""
+    known = tuple(known)
+    for name, value in raw.items():
+        if name in known:
+            continue
+        if contains_card_number(name) or hides_card_number(value):
+            faults.note(f"{at}/{name}" if _speakable(name) else at, CARD_NUMBER)
+        elif _speakable(name):
+            faults.note(f"{at}/{name}", UNKNOWN)
+        else:
+            faults.note(at, UNKNOWN)
+
+
+def _speakable(name: str) -> bool:
+    digits = sum(character.isdigit() for character in name)
+    return _SPEAKABLE.fullmatch(name) is not None and digits <= _MOST_KEY_DIGITS

@@ -1,0 +1,61 @@
+"""What the service can be told: one frozen dataclass, read from the environment once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from features.errors import BadInput, Fault
+
+__all__ = ["CHAMPION", "NO_MODEL", "ServiceSettings"]
+
+CHAMPION = "models:/payrescue@champion"
+"""The model that is served where none is named: the registry's champion."""
+
+
+NO_MODEL = "none"
+"""Serves on the rules alone."""
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Settings of the service.
+
+    `model` is a folder that holds an artefact, a `models:/` URI of the MLflow registry, or `none`;
+    `model_version` is what a folder is called in answers. Bodies are in bytes, counts in items.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 3000
+    workers: int = 1
+    model: str = CHAMPION
+    model_version: str | None = None
+    most_body_bytes: int = 64 * 1024
+    most_batch_bytes: int = 8 * 1024 * 1024
+    most_batch: int = 1_000
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
+        """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL` and `_MODEL_VERSION`.
+
+        Raises BadInput naming the variable.
+
+        >>> ServiceSettings.from_environment({"PAYRESCUE_PORT": "3100"}).port
+        3100
+        """
+        return cls(
+            host=environment.get("PAYRESCUE_HOST", cls.host),
+            port=_whole(environment, "PAYRESCUE_PORT", cls.port, 65_535),
+            workers=_whole(environment, "PAYRESCUE_WORKERS", cls.workers, 64),
+            model=environment.get("PAYRESCUE_MODEL") or cls.model,
+            model_version=environment.get("PAYRESCUE_MODEL_VERSION") or None,
+        )
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = environment.get(name)
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise BadInput("environment", [Fault(name, f"a whole number from 1 to {most}", seen=text[:20])])
+    return int(text)

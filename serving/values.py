@@ -1,0 +1,189 @@
+"""One reader per column: from a JSON value to the value that features and models work on, or what is wanted.
+
+A reader returns the value or raises `Unwanted`, whose text says what is allowed, and never what was seen: it
+may be a card number.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from features.allowed import COUNTRY_COLUMNS, EARLIEST, LENGTHS, RANGES, TOLERANCE_AHEAD, VOCABULARIES, Range
+from features.cards import contains_card_number
+from features.columns import Column
+from features.places import is_country, is_currency
+
+__all__ = [
+    "AHEAD",
+    "CARD_NUMBER",
+    "REQUIRED",
+    "TOO_FAR_AHEAD",
+    "UNKNOWN",
+    "Reader",
+    "Unwanted",
+    "hides_card_number",
+    "reader_of",
+    "text_reader",
+    "wait_reader",
+]
+
+CARD_NUMBER = "no card number, here or anywhere"
+REQUIRED = "a value: this field is required"
+UNKNOWN = "no field of this name"
+
+Reader = Callable[[Any], Any]
+"""From a JSON value to a value. Raises Unwanted."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EARLIEST = (EARLIEST - _EPOCH) // _MICROSECOND
+
+AHEAD = TOLERANCE_AHEAD // _MICROSECOND
+"""How far ahead of now a time may lie, in microseconds."""
+
+TOO_FAR_AHEAD = f"a time at most {TOLERANCE_AHEAD.days} day ahead of now"
+
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_REFUSED = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's control, format, surrogate and line-break characters
+_MOST = 2.0**53  # beyond it, JSON's numbers are not exact; no column has a use for more
+_ANY = Range(-_MOST, _MOST)
+_LONGEST_WAIT_S = 90 * 86_400
+_LONGEST_ISSUER_DIGITS = 8
+
+
+class Unwanted(Exception):  # noqa: N818  it is no error of ours
+    """A value that cannot be used; its text is what is allowed."""
+
+
+def text_reader(longest: int) -> Reader:
+    """Reads text of 1 to `longest` printable characters."""
+    allowed = f"text of 1 to {longest} printable characters"
+
+    def read(value: Any) -> str:
+        if type(value) is not str:
+            _no_card_number(value)
+            raise Unwanted(allowed)
+        if len(value) >= 13 and contains_card_number(value):
+            raise Unwanted(CARD_NUMBER)
+        if not 0 < len(value) <= longest or not (value.isprintable() or _harmless(value)):
+            raise Unwanted(allowed)
+        return value
+
+    return read
+
+
+def _harmless(text: str) -> bool:
+    """Whether text that Python would not print holds nothing worse than spaces of another width."""
+    return all(unicodedata.category(character) not in _REFUSED for character in text)
+
+
+def hides_card_number(value: Any) -> bool:
+    """Whether a JSON value of any type is a card number, or text that contains one."""
+    if type(value) is str:
+        return contains_card_number(value)
+    return (
+        isinstance(value, int | float) and 1e12 <= abs(value) < 1e19 and contains_card_number(str(int(value)))
+    )
+
+
+def _no_card_number(value: Any) -> None:
+    """Raises if a value of the wrong type is a card number, so that the error says so."""
+    if hides_card_number(value):
+        raise Unwanted(CARD_NUMBER)
+
+
+def _one_of(allowed: tuple[str, ...]) -> Reader:
+    wanted, spoken = frozenset(allowed), "one of " + ", ".join(allowed)
+
+    def read(value: Any) -> Any:
+        if type(value) is not str or value not in wanted:
+            _no_card_number(value)
+            raise Unwanted(spoken)
+        return value
+
+    return read
+
+
+def _code(known: Callable[[str], bool], spoken: str) -> Reader:
+    def read(value: Any) -> Any:
+        if type(value) is not str or not known(value):
+            _no_card_number(value)
+            raise Unwanted(spoken)
+        return value
+
+    return read
+
+
+def _number(within: Range, *, whole: bool) -> Reader:
+    spoken = f"{'a whole number' if whole else 'a finite number'}{'' if within == _ANY else f', {within}'}"
+    low, high, above_low = within.low, within.high if within.high is not None else _MOST, within.above_low
+    convert: Callable[[Any], int | float] = int if whole else float
+
+    def read(value: Any) -> int | float:
+        kind = type(value)
+        fits = kind is int or (kind is float and (not whole or value.is_integer()))
+        if not fits or not low <= value <= high or (above_low and value == low):
+            _no_card_number(value)
+            raise Unwanted(spoken)
+        if abs(value) >= 1e12:
+            _no_card_number(value)
+        return convert(value)
+
+    return read
+
+
+def _truth(value: Any) -> Any:
+    if type(value) is not bool:
+        _no_card_number(value)
+        raise Unwanted("true or false")
+    return value
+
+
+def _time(value: Any) -> int:
+    if type(value) is str and _RFC_3339.fullmatch(value):
+        try:
+            moment = datetime.fromisoformat(value.upper())
+        except ValueError:
+            pass  # a month 13, say
+        else:
+            microseconds = (moment - _EPOCH) // _MICROSECOND
+            if microseconds >= _EARLIEST:
+                return microseconds
+            raise Unwanted(f"a time from {EARLIEST:%Y-%m-%d} on")
+    _no_card_number(value)
+    raise Unwanted("a time with its zone as RFC 3339 has it, such as 2026-01-05T09:30:00Z")
+
+
+def _issuer(value: Any) -> Any:
+    text: str = text_reader(LENGTHS["category"])(value)
+    if text.isdigit() and len(text) > _LONGEST_ISSUER_DIGITS:
+        raise Unwanted("a pseudonym, or the first 6 to 8 digits of the card number, never more")
+    return text
+
+
+def wait_reader() -> Reader:
+    """Reads how long to wait, in seconds."""
+    return _number(Range(0, _LONGEST_WAIT_S), whole=False)
+
+
+def reader_of(column: Column) -> Reader:
+    """The reader of a column of the attempts table, or of one that a merchant declared."""
+    if column.name in VOCABULARIES:
+        return _one_of(VOCABULARIES[column.name])
+    if column.name in COUNTRY_COLUMNS:
+        return _code(is_country, "an ISO 3166-1 alpha-2 code in upper case, such as KR")
+    if column.name == "currency":
+        return _code(is_currency, "an ISO 4217 code in upper case, such as EUR")
+    if column.name == "issuer":
+        return _issuer
+    if column.type in {"string", "category"}:
+        return text_reader(LENGTHS[column.type])
+    if column.type == "bool":
+        return _truth
+    if column.type == "timestamp":
+        return _time
+    return _number(RANGES.get(column.name, _ANY), whole=column.type == "int64")

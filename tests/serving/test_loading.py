@@ -1,0 +1,182 @@
+import json
+import logging
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from features.errors import ArtifactMismatch
+from serving import loading, resolve
+from serving.loading import Located, load, locate
+from serving.settings import NO_MODEL, ServiceSettings
+
+
+@pytest.fixture
+def log(caplog):
+    caplog.set_level(logging.WARNING)
+    return caplog
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path):
+    """Stands in for the process that asks MLflow; returns what it was asked."""
+    (tmp_path / "mlflow.db").touch()
+    monkeypatch.chdir(tmp_path)
+    calls = SimpleNamespace(commands=[], environments=[], answer="null", code=0)
+
+    def run(command, *, env, **_):
+        calls.commands.append(command)
+        calls.environments.append(env)
+        return subprocess.CompletedProcess(command, calls.code, calls.answer, "noise\nMlflowException\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return calls
+
+
+class TestLocate:
+    def test_a_folder_is_taken_as_it_is(self, tmp_path):
+        settings = ServiceSettings(model=str(tmp_path), model_version="4")
+        assert locate(settings, {}) == Located(tmp_path, "4")
+
+    def test_a_folder_that_is_not_there_means_no_model(self, tmp_path, log):
+        assert locate(ServiceSettings(model=str(tmp_path / "gone")), {}) is None
+        assert "no model" in log.text
+
+    def test_none_means_no_model_and_nobody_is_asked(self, asked):
+        assert locate(ServiceSettings(model=NO_MODEL), {}) is None
+        assert asked.commands == []
+
+    @pytest.mark.parametrize("environment", [{}, {"MLFLOW_TRACKING_URI": "sqlite:///elsewhere.db"}])
+    def test_a_store_that_is_not_there_is_neither_asked_nor_made(self, monkeypatch, tmp_path, environment):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(subprocess, "run", None)
+        assert locate(ServiceSettings(), environment) is None
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_champion_is_asked_for_in_the_store_of_the_current_folder(self, asked):
+        asked.answer = json.dumps({"folder": "somewhere", "version": "3"})
+        found = locate(ServiceSettings(), {"HOME": "/"})
+        assert (str(found.folder), found.version) == ("somewhere", "3")
+        assert asked.commands == [[sys.executable, "-m", "serving.resolve", "models:/payrescue@champion"]]
+        assert asked.environments == [{"HOME": "/", "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"}]
+
+    def test_a_server_is_asked_if_the_environment_names_one(self, asked):
+        locate(ServiceSettings(), {"MLFLOW_TRACKING_URI": "http://mlflow"})
+        assert asked.environments[0]["MLFLOW_TRACKING_URI"] == "http://mlflow"
+
+    def test_a_store_without_a_champion_means_no_model_yet(self, asked, log):
+        assert locate(ServiceSettings(), {}) is None
+        assert "no model yet" in log.text
+
+    def test_a_store_that_fails_means_no_model_and_says_how_it_failed(self, asked, log):
+        asked.code = 1
+        assert locate(ServiceSettings(), {}) is None
+        assert "(MlflowException)" in log.text
+
+    def test_a_store_that_does_not_answer_means_no_model(self, asked, monkeypatch, log):
+        def run(command, *, timeout, **_):
+            raise subprocess.TimeoutExpired(command, timeout)
+
+        monkeypatch.setattr(subprocess, "run", run)
+        assert locate(ServiceSettings(), {}) is None
+        assert "did not answer" in log.text
+
+
+class TestLoad:
+    @pytest.fixture
+    def predictor_module(self, monkeypatch):
+        """Stands in for `models.predictor`; its class remembers the folder that it was loaded from."""
+
+        class Predictor:
+            fingerprint = "sha256:0"
+
+            @classmethod
+            def load(cls, folder):
+                found = cls()
+                found.folder = folder
+                return found
+
+        module = SimpleNamespace(Predictor=Predictor)
+        monkeypatch.setattr(loading.importlib, "import_module", lambda name: module)
+        return module
+
+    def test_no_model_means_the_rules(self):
+        assert load(None).engine.predictor is None
+
+    def test_the_artefact_is_found_inside_an_mlflow_model(self, predictor_module, tmp_path):
+        artefact = tmp_path / "artifacts" / "payrescue"
+        artefact.mkdir(parents=True)
+        (artefact / "manifest.json").write_text("{}")
+        (artefact / "model_card.json").write_text('{"trained": "today"}')
+        served = load(Located(tmp_path, "3"))
+        assert served.engine.predictor.folder == artefact
+        assert (served.engine.version, served.card) == ("3", {"trained": "today"})
+
+    def test_a_model_without_a_card_is_served_all_the_same(self, predictor_module, tmp_path):
+        served = load(Located(tmp_path, None))
+        assert served.engine.predictor is not None
+        assert served.card is None
+
+    @pytest.mark.parametrize("error", [ArtifactMismatch("other features"), ValueError("x"), OSError("x")])
+    def test_a_model_that_does_not_load_means_the_rules_and_says_why(
+        self, predictor_module, tmp_path, log, error
+    ):
+        def fail(folder):
+            raise error
+
+        predictor_module.Predictor.load = fail
+        assert load(Located(tmp_path, "3")).engine.predictor is None
+        assert str(error) in log.text
+
+
+class TestResolve:
+    @pytest.fixture
+    def registry(self, monkeypatch):
+        """Stands in for MLflow: one model, `payrescue`, whose champion is version 2."""
+
+        class MlflowException(Exception):  # noqa: N818  MLflow's name for it
+            error_code = "RESOURCE_DOES_NOT_EXIST"
+
+        class MlflowClient:
+            def get_model_version_by_alias(self, name, alias):
+                if (name, alias) != ("payrescue", "champion"):
+                    raise MlflowException
+                return SimpleNamespace(version=2)
+
+        def download_artifacts(*, artifact_uri):
+            sys.stdout.write("downloading\n")
+            if artifact_uri not in {"models:/payrescue/1", "models:/payrescue/2"}:
+                raise MlflowException
+            return f"/store/{artifact_uri[-1]}"
+
+        artifacts = SimpleNamespace(download_artifacts=download_artifacts)
+        module = SimpleNamespace(MlflowClient=MlflowClient, artifacts=artifacts)
+        monkeypatch.setitem(sys.modules, "mlflow", module)
+        monkeypatch.setitem(
+            sys.modules, "mlflow.exceptions", SimpleNamespace(MlflowException=MlflowException)
+        )
+        return MlflowException
+
+    @pytest.mark.parametrize(
+        ("uri", "answer"),
+        [
+            ("models:/payrescue@champion", {"folder": "/store/2", "version": "2"}),
+            ("models:/payrescue/1", {"folder": "/store/1", "version": "1"}),
+            ("models:/payrescue@challenger", None),
+            ("models:/other/1", None),
+        ],
+    )
+    def test_the_answer_is_the_only_thing_printed(self, registry, capsys, uri, answer):
+        assert resolve.main([uri]) == 0
+        assert json.loads(capsys.readouterr().out) == answer
+
+    @pytest.mark.parametrize("uri", ["models:/payrescue", "runs:/1/model", "models:/a/b/c"])
+    def test_another_form_of_uri_fails(self, registry, capsys, uri):
+        assert resolve.main([uri]) == 1
+        assert capsys.readouterr().out == ""
+
+    def test_a_failing_registry_is_named_by_its_kind_of_error_only(self, registry, capsys, monkeypatch):
+        monkeypatch.setattr(registry, "error_code", "INTERNAL_ERROR")
+        assert resolve.main(["models:/payrescue@challenger"]) == 1
+        assert capsys.readouterr().err == "MlflowException\n"

@@ -1,0 +1,282 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from features.columns import Column
+from features.errors import BadInput
+from serving.requests import MOST_CANDIDATES, MOST_FAULTS, MOST_PREVIOUS, RequestReader
+
+PAN = "4111111111111111"
+reader = RequestReader()
+
+
+def pointers(raw, now):
+    with pytest.raises(BadInput) as caught:
+        reader.read(raw, now=now)
+    return [fault.pointer for fault in caught.value.faults]
+
+
+def earlier(**values):
+    return {"attempt_id": "a0", "created_at": "2026-01-05T09:29:00Z", "method": "card"} | values
+
+
+def test_values_are_those_of_the_attempts_table(question, now):
+    request = reader.read(question, now=now)
+    assert request.attempt["created_at"] == 1_767_605_400_000_000
+    assert request.attempt["amount_minor"] == 38000
+    assert request.evidence == question["evidence"]
+    assert request.candidates == tuple(question["candidates"])
+
+
+def test_a_zone_other_than_utc_is_converted(question, now):
+    question["attempt"]["created_at"] = "2026-01-05T18:30:00.25+09:00"
+    assert reader.read(question, now=now).attempt["created_at"] == 1_767_605_400_250_000
+
+
+def test_null_and_absent_mean_the_same(question, now):
+    absent = reader.read(question, now=now)
+    question["attempt"]["issuer"] = None
+    question["evidence"]["trans_status"] = None
+    assert reader.read(question, now=now) == absent
+
+
+def test_no_evidence_is_not_the_same_as_evidence_of_nothing(question, now):
+    question["evidence"] = {}
+    assert reader.read(question, now=now).evidence == {}
+    del question["evidence"]
+    assert reader.read(question, now=now).evidence is None
+
+
+def test_candidates_that_are_absent_differ_from_none_at_all(question, now):
+    question["candidates"] = []
+    assert reader.read(question, now=now).candidates == ()
+    del question["candidates"]
+    assert reader.read(question, now=now).candidates is None
+
+
+def test_text_may_hold_spaces_of_other_scripts(question, now):
+    question["attempt"]["merchant_category"] = "本\u3000雑誌\xa0"
+    assert reader.read(question, now=now).attempt["merchant_category"] == "本\u3000雑誌\xa0"
+
+
+def test_a_whole_number_may_be_written_with_a_point(question, now):
+    question["attempt"]["prior_payments"] = 3.0
+    value = reader.read(question, now=now).attempt["prior_payments"]
+    assert (value, type(value)) == (3, int)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("amount_minor", -1),
+        ("amount_minor", "38000"),
+        ("amount_minor", 1.5),
+        ("amount_minor", True),
+        ("amount_minor", float("nan")),
+        ("amount_minor", 10**400),
+        ("network_rtt_ms", float("inf")),
+        ("currency", "EU"),
+        ("currency", "krw"),
+        ("currency", 410),
+        ("country", "XX"),
+        ("issuer_country", "Korea"),
+        ("created_at", "2026-01-05T09:30:00"),
+        ("created_at", "2026-13-05T09:30:00Z"),
+        ("created_at", "2026-01-05"),
+        ("created_at", "1999-12-31T23:59:59Z"),
+        ("created_at", "2027-01-05T09:30:00Z"),
+        ("created_at", 1767605400),
+        ("channel", "fax"),
+        ("card_funding", "Credit"),
+        ("auth_flow", "otp"),
+        ("auth_exemption", ""),
+        ("auth_steps", 51),
+        ("propensity", 0),
+        ("propensity", 1.01),
+        ("stored", "true"),
+        ("stored", 1),
+        ("method", ""),
+        ("method", "x" * 65),
+        ("method", "card\n"),
+        ("method", "car\u200bd"),
+        ("attempt_id", "x" * 129),
+        ("attempt_id", ["a1"]),
+        ("issuer", "411111111"),
+        ("customer_id", PAN),
+        ("merchant_category", f"card {PAN[:4]} {PAN[4:8]} {PAN[8:12]} {PAN[12:]}"),
+        ("amount_minor", int(PAN)),
+        ("form_seconds", float(PAN)),
+        ("stored", int(PAN)),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_pointed_at(question, now, field, value):
+    question["attempt"][field] = value
+    assert pointers(question, now) == [f"/attempt/{field}"]
+
+
+@pytest.mark.parametrize(
+    "field", ["attempt_id", "payment_id", "created_at", "amount_minor", "currency", "country", "method"]
+)
+def test_a_required_field_is_asked_for(question, now, field):
+    del question["attempt"][field]
+    assert pointers(question, now) == [f"/attempt/{field}"]
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("attempt", "cvv"),
+        ("attempt", "response_code"),
+        ("evidence", "outcome"),
+        ("evidence", "reason"),
+        ("evidence", "method"),
+    ],
+)
+def test_a_field_where_it_does_not_belong_is_refused(question, now, part, name):
+    question[part][name] = "123"
+    assert pointers(question, now) == [f"/{part}/{name}"]
+
+
+@pytest.mark.parametrize("name", ["a b", "card_411111", "x" * 41, "é", "", "~1/~0"])
+def test_a_field_whose_name_may_hide_something_is_refused_without_its_name(question, now, name):
+    question["attempt"][name] = 1
+    assert pointers(question, now) == ["/attempt"]
+
+
+def test_every_fault_is_found_at_once(question, now):
+    question["attempt"]["amount_minor"] = -1
+    question["evidence"]["trans_status"] = "X"
+    question["candidates"][1]["wait_s"] = -5
+    question["extra"] = 1
+    assert sorted(pointers(question, now)) == [
+        "/attempt/amount_minor",
+        "/candidates/1/wait_s",
+        "/evidence/trans_status",
+        "/extra",
+    ]
+
+
+def test_the_list_of_faults_ends(question, now):
+    question["candidates"] = [{} for _ in range(MOST_CANDIDATES)]
+    assert len(pointers(question, now)) == MOST_FAULTS
+
+
+@pytest.mark.parametrize("raw", [None, [], "x", 1, True])
+def test_what_is_no_object_is_refused(raw, now):
+    assert pointers(raw, now) == [""]
+
+
+@pytest.mark.parametrize("part", ["attempt", "evidence"])
+@pytest.mark.parametrize("value", [[], "x", 1])
+def test_a_part_that_is_no_object_is_refused(question, now, part, value):
+    question[part] = value
+    assert f"/{part}" in pointers(question, now)
+
+
+@pytest.mark.parametrize("part", ["previous", "candidates"])
+@pytest.mark.parametrize("value", [{}, "x", [1]])
+def test_a_part_that_is_no_array_of_objects_is_refused(question, now, part, value):
+    question[part] = value
+    assert pointers(question, now) == [f"/{part}/0" if value == [1] else f"/{part}"]
+
+
+def test_too_many_candidates_or_earlier_attempts_are_refused(question, now):
+    question["candidates"] = [{"candidate_id": str(i), "method": "card"} for i in range(MOST_CANDIDATES + 1)]
+    question["previous"] = [earlier(attempt_id=str(i)) for i in range(MOST_PREVIOUS + 1)]
+    assert pointers(question, now) == ["/previous", "/candidates"]
+
+
+def test_candidates_need_an_id_of_their_own(question, now):
+    question["candidates"] = [{"candidate_id": "c", "method": "card"}] * 2 + [{"method": "card"}]
+    assert pointers(question, now) == ["/candidates/1/candidate_id", "/candidates/2/candidate_id"]
+
+
+def test_an_earlier_attempt_takes_from_the_payment_what_it_leaves_out(question, now):
+    question["previous"] = [earlier(outcome="technical", reason="processor_error")]
+    (row,) = reader.read(question, now=now).previous
+    assert (row["payment_id"], row["amount_minor"], row["currency"], row["country"]) == (
+        "p1",
+        38000,
+        "KRW",
+        "KR",
+    )
+    assert row["outcome"] == "technical"
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        ({"payment_id": "p2"}, "payment_id"),
+        ({"attempt_id": "a1"}, "attempt_id"),
+        ({"created_at": "2026-01-05T09:31:00Z"}, "created_at"),
+        ({"resolved_at": "2026-01-05T09:28:00Z"}, "resolved_at"),
+        ({"outcome": "declined"}, "outcome"),
+    ],
+)
+def test_an_earlier_attempt_that_cannot_be_one_is_refused(question, now, values, field):
+    question["previous"] = [earlier(**values)]
+    assert pointers(question, now) == [f"/previous/0/{field}"]
+
+
+def test_earlier_attempts_come_oldest_first(question, now):
+    newer, older = earlier(), earlier(attempt_id="a00", created_at="2026-01-05T09:28:00Z")
+    question["previous"] = [newer, older]
+    assert pointers(question, now) == ["/previous/1/created_at"]
+
+
+def test_an_end_before_the_start_is_refused(question, now):
+    question["evidence"]["resolved_at"] = "2026-01-05T09:29:59Z"
+    assert pointers(question, now) == ["/evidence/resolved_at"]
+
+
+def test_a_declared_column_is_read_like_any_other(question, now):
+    loyalty = Column(
+        "loyalty", "float64", "points", required=False, for_training=False, known="before", meaning=""
+    )
+    question["attempt"]["loyalty"] = 12
+    assert RequestReader([loyalty]).read(question, now=now).attempt["loyalty"] == 12.0
+    assert pointers(question, now) == ["/attempt/loyalty"]
+
+
+def test_a_batch_points_into_its_items(question, now):
+    with pytest.raises(BadInput) as caught:
+        reader.read_batch([question, {"attempt": question["attempt"] | {"currency": "EU"}}], now=now, most=2)
+    assert [fault.pointer for fault in caught.value.faults] == ["/1/attempt/currency"]
+
+
+@pytest.mark.parametrize("raw", [{}, "x", [{}, {}, {}]])
+def test_a_batch_is_an_array_of_limited_length(raw, now):
+    with pytest.raises(BadInput) as caught:
+        reader.read_batch(raw, now=now, most=2)
+    assert [fault.pointer for fault in caught.value.faults] == [""]
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+secrets = st.sampled_from([PAN, int(PAN), float(PAN), "4111-1111-1111-1111", f"pan={PAN}"])
+anything = st.recursive(
+    scalars | secrets,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just(PAN), inner, max_size=3),
+    max_leaves=12,
+)
+parts = st.fixed_dictionaries(
+    {},
+    optional={
+        "attempt": anything
+        | st.dictionaries(st.sampled_from(["method", "created_at", "amount_minor", PAN]), anything),
+        "evidence": anything | st.dictionaries(st.sampled_from(["duration_s", "resolved_at", "x"]), anything),
+        "previous": anything
+        | st.lists(st.dictionaries(st.sampled_from(["created_at", "outcome"]), anything)),
+        "candidates": anything
+        | st.lists(st.dictionaries(st.sampled_from(["candidate_id", "wait_s"]), anything)),
+    },
+)
+
+
+@given(anything | parts)
+def test_whatever_comes_is_refused_with_pointers_and_without_a_card_number(raw):
+    with pytest.raises(BadInput) as caught:
+        reader.read(raw, now=1_767_700_000_000_000)
+    assert caught.value.faults
+    for fault in caught.value.faults:
+        assert PAN not in f"{fault}{fault.pointer}"
+        assert fault.seen is None

@@ -1,0 +1,92 @@
+"""One real server, started as `bentoml serve` starts it, asked over a socket, and its log read."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import httpx
+import pytest
+
+from serving.commands import command
+from serving.settings import ServiceSettings
+
+PAN = "4111111111111111"
+STARTS_WITHIN_S = 60
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A running server without a model: a client of it, and the file of its log."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("server")
+    words, environment = command(ServiceSettings(port=port), os.environ)
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(words, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        try:
+            _wait_for(client, process)
+            yield client, folder / "log"
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+
+
+def _wait_for(client, process):
+    deadline = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if client.get("/readyz").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise AssertionError("the server did not start")
+
+
+def test_it_answers_on_the_rules_and_makes_no_store(server, question):
+    client, log = server
+    answer = client.post("/v1/score", json=question).json()
+    assert answer["degraded"]
+    assert answer["suggestion"]["candidate_id"] == "c1"
+    assert [path.name for path in log.parent.iterdir()] == ["log"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/docs.json", 404), ("GET", "/", 404), ("GET", "/schema.json", 404), ("PUT", "/readyz", 405)],
+)
+def test_bentoml_s_own_routes_give_our_errors(server, method, path, status):
+    client, _ = server
+    response = client.request(method, path)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_body_of_ten_megabytes_is_refused_over_the_wire(server):
+    client, _ = server
+    response = client.post(
+        "/v1/score", content=b"x" * 10_000_000, headers={"content-type": "application/json"}
+    )
+    assert response.status_code == 413
+
+
+def test_a_card_number_is_never_answered_nor_logged(server, question):
+    client, log = server
+    probes = [
+        client.post("/v1/score", json=question | {"attempt": question["attempt"] | {"customer_id": PAN}}),
+        client.post("/v1/score", json=question | {"attempt": question["attempt"] | {PAN: PAN}}),
+        client.post("/v1/score", json={PAN: int(PAN)}),
+        client.post("/v1/score", content=PAN.encode()),
+        client.post("/v1/score", content=f'{{"{PAN}'.encode(), headers={"content-type": "application/json"}),
+        client.post(f"/v1/score/{PAN}?pan={PAN}", json={}),
+        client.get(f"/v1/messages/{PAN}"),
+        client.post("/v1/score", json=question, headers={"x-request-id": PAN, "x-deadline-ms": PAN}),
+        client.request(f"P{PAN}", "/v1/score"),
+    ]
+    assert {response.status_code for response in probes} <= {400, 404, 405, 415, 422}
+    for response in probes:
+        assert PAN not in response.text + str(response.headers)
+    assert PAN not in log.read_text()

@@ -1,0 +1,642 @@
+"""The simulator's clock: payments arrive, attempts meet their hurdles, failures are seen and tried again.
+
+An attempt passes six hurdles in turn: its route, its issuer, the customer staying, authentication, funds, the bank's
+view of risk. Falling at one ends it. The logit of falling is a sum of effects of what can be seen, plus one hidden
+thing of that hurdle's own: the route's health, the issuer's health, the customer's patience, skill, means; nothing for
+risk. As every hurdle has its own hidden thing, and a failure says at which hurdle it fell, what is known of the hidden
+things never becomes entangled: the posterior over a customer's 27 types is the product of three posteriors over three
+levels, exactly, and so is that over the two healths. `p` mixes over these, `full` takes the hidden things as they are.
+
+Health is known from outcomes as they resolve, by a filter of the two-state chain. An outcome that resolves late speaks
+of the health at its attempt's creation; it is carried to now by the (reversible) chain's own transition, which neglects
+only what other outcomes said of the moments between.
+
+All jitted code is in this one module: numba's cache notices a change of this file only. So every number that is a
+choice comes in as a table, and this module owns the orders of the tables that it indexes by constants.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = [
+    "ATTEMPT_FLOATS", "ATTEMPT_INTS", "BLOCKS", "CANDIDATE_INTS", "CONTEXTS", "HURDLES", "KINDS", "MAX_ATTEMPTS", "NUMBERS",
+    "PAYMENT_ROW", "PERSON_ROW", "Market", "Run", "run",
+]  # fmt: skip
+
+F = npt.NDArray[np.float64]
+I = npt.NDArray[np.int64]  # noqa: E741
+B = npt.NDArray[np.bool_]
+
+MAX_ATTEMPTS = 6
+"""Attempts of one payment, at most."""
+
+HURDLES = ("route", "issuer", "leave", "auth", "funds", "risk")
+ROUTE, ISSUER, LEAVE, AUTH, FUNDS, RISK = range(6)
+
+NUMBERS = (
+    "steps", "ln_rtt", "ln_form", "form_errors", "amount", "first", "ln_prior", "ln_tenure", "payday", "weekend",
+    "stored", "token", "cross_border", "expired", "debit", "prepaid", "earlier", "recurring",
+)  # fmt: skip
+"""What counts by how much there is of it, in the order of the block "numbers"."""
+
+BLOCKS = (
+    "numbers", "country", "method", "route", "flow", "channel", "category", "issuer",
+    "flow_channel", "first_method", "amount_method", "amount_flow", "night_country", "maintenance_method",
+    "issuer_flow", "issuer_route",
+)  # fmt: skip
+"""The blocks of `Market.effects`, in order; a block named by two things has a row for each pair."""
+_N = len(NUMBERS)
+_CARD_BLOCKS = BLOCKS.index("issuer_flow")
+_TERMS = _N + len(BLOCKS) - 1
+
+CONTEXTS = (
+    "route_3ds", "route_plain", "issuer", "leave_auth", "leave_plain", "auth_none", "auth_frictionless",
+    "auth_active_card", "auth_active_other", "funds_usual", "funds_large", "risk_expired", "risk_typed", "risk_stored",
+    "risk_recurring", "risk_other",
+)  # fmt: skip
+"""Situations of a fall, in the order of `Market.reason_odds`: each has its own mix of reasons."""
+
+KINDS = ("same", "later", "other_route", "step_up", "ease", "resume", "other_method")
+"""What a candidate does with respect to the attempt that failed, in the order of `Market.advice`."""
+SAME, LATER, OTHER_ROUTE, STEP_UP, EASE, RESUME, OTHER_METHOD = range(7)
+
+ATTEMPT_INTS = (
+    "payment", "method", "route", "flow", "steps", "stored", "token", "previous", "number", "prior", "hurdle", "reason",
+)  # fmt: skip
+PAYMENT, METHOD, ROUTE_USED, FLOW, STEPS, STORED, TOKEN, PREVIOUS, NUMBER, PRIOR, HURDLE, REASON = range(12)
+
+ATTEMPT_FLOATS = (
+    "created", "duration", "resolved", "propensity",
+    "p_success", "p_authentication", "p_bank_decline", "p_user_abandonment", "p_technical",
+    "full_success", "full_authentication", "full_bank_decline", "full_user_abandonment", "full_technical",
+    "route_well", "route_ill", "issuer_well", "issuer_ill",
+)  # fmt: skip
+CREATED, DURATION, RESOLVED, PROPENSITY, P, FULL, ROUTE_WELL = 0, 1, 2, 3, 4, 9, 14
+
+CANDIDATE_INTS = ("attempt", "method", "route", "flow", "steps", "stored", "token", "wait")
+C_ATTEMPT, C_WAIT = 0, 7
+
+PERSON_ROW = np.dtype(
+    [
+        ("country", "i8"), ("issuer", "i8"), ("abroad", "i8"),  # the issuer is of another country
+        ("debit", "i8"), ("prepaid", "i8"),
+        ("expiry", "f8"),  # months to expiry at the start
+        ("tenure", "f8"),  # days at the start; negative for those who come later
+        ("prior", "i8"), ("saves", "i8"), ("tokens", "i8"), ("agreement", "i8"), ("bank_steps", "i8"),
+        ("likes", "i8"),  # method
+        ("methods", "i8"),  # a bit for each method that they have
+        ("patience", "i8"), ("skill", "i8"), ("means", "i8"),  # hidden levels
+    ]
+)  # fmt: skip
+"""A customer."""
+
+PAYMENT_ROW = np.dtype(
+    [
+        ("at", "f8"),  # seconds since the start
+        ("customer", "i8"), ("method", "i8"),
+        ("amount", "f8"),  # ln of the amount over the usual amount of its country and category
+        ("category", "i8"), ("channel", "i8"), ("ln_rtt", "f8"), ("ln_form", "f8"), ("form_errors", "f8"),
+        ("abroad", "i8"),  # the merchant is of another country
+        ("recurring", "i8"),
+    ]
+)  # fmt: skip
+"""A payment."""
+
+M_USUAL, M_STRONGER, M_EASIER, M_CARD, M_STORABLE = range(5)
+F_ACTIVE, F_3DS = range(2)
+E_SHARE, E_FADING = range(2)
+R_SAME, R_FLOW, R_ROUTE, R_METHOD, R_HALF_LIFE, R_HURDLE, R_TIMEOUT = range(7)
+_MONTH_S = 2_629_800.0
+_ARRIVE, _RESOLVE, _DECIDE, _RETRY = range(4)
+_MATURE_S = 1800.0  # an attempt walked away from counts as abandoned after half an hour
+
+
+_inner = njit(cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+"""For what only the kernel calls: without the wrappers that Python would need, it compiles in a third of the time."""
+
+
+class Market(NamedTuple):
+    """What is the same for everyone, as tables."""
+
+    effects: F  # [row, hurdle]: what a thing adds to the logit of falling there
+    block: I  # [BLOCKS]: the first row of each
+    calendar: F  # [country, hour since start, (night, maintenance, payday, weekend)]
+    hidden: F  # [hurdle, 3]: what each level of the hurdle's hidden thing adds
+    priors: F  # [country, (patience, skill, means), 3]
+    health: F  # [(route, issuer), (share ill, fading per second)]
+    retry_patience: F  # [3]
+    retry_hurdle: F  # [hurdle]
+    reason_odds: F  # [CONTEXTS, reason], cumulative
+    reasons: F  # [reason, (same, other flow, other route, other method, half-life in s, hurdle, seconds to time out)]
+    advice: F  # [reason, KINDS]: what the logged policy leans to
+    duration: F  # [6 hurdles and success, (ln seconds, ln seconds per step, spread)]
+    routes: B  # [country, method, route]
+    flows: B  # [method, flow]
+    methods: B  # [country, method]
+    route_lean: F  # [country, route]
+    flow_lean: F  # [flow, (constant, amount, first, stored)]
+    steps: I  # [country, method, flow]
+    issuer_steps: I  # [issuer]
+    method_facts: I  # [method, (usual flow, stronger flow or -1, easier flow or -1, is a card, can be stored)]
+    flow_facts: I  # [flow, (the customer is asked, 3-D Secure)]
+    gateway: I  # [country]: 1 where first-time payers go through a bank gateway
+    gateway_method: I  # [2]: without an agreement, with one
+
+
+class Run(NamedTuple):
+    """What happened."""
+
+    ints: I  # [attempt, ATTEMPT_INTS]
+    floats: F  # [attempt, ATTEMPT_FLOATS]
+    candidates: I  # [candidate, CANDIDATE_INTS]
+    chances: F  # [candidate, (success, the policy's probability where it was chosen)]
+
+
+@_inner
+def _terms(m, person, payment, prior, act, t, earlier, row, weight):  # type: ignore[no-untyped-def]
+    """Write which rows of the effects count, and by how much; how many they are."""
+    country, method, route, flow, amount = person.country, act[0], act[1], act[2], payment.amount
+    first = 1.0 if prior == 0 else 0.0
+    card = m.method_facts[method, M_CARD]
+    hour = min(int(t / 3600.0), m.calendar.shape[1] - 1)
+    weight[0], weight[1], weight[2], weight[3] = act[3], payment.ln_rtt, payment.ln_form, payment.form_errors
+    weight[4], weight[5], weight[6] = amount, first, np.log1p(prior)
+    weight[7] = np.log1p(max(person.tenure + t / 86400.0, 0.0))
+    weight[8], weight[9] = m.calendar[country, hour, 2], m.calendar[country, hour, 3]
+    weight[10], weight[11], weight[12] = act[4], act[5], card * (person.abroad ^ payment.abroad)
+    weight[13] = card * (person.expiry < t / _MONTH_S)
+    weight[14], weight[15], weight[16] = card * person.debit, card * person.prepaid, earlier
+    weight[17] = payment.recurring
+    for k in range(_N):
+        row[k] = k
+    for k in range(_N, _TERMS):
+        weight[k] = 1.0
+        row[k] = m.block[k - _N + 1]
+    row[_N] += country
+    row[_N + 1] += method
+    row[_N + 2] += route
+    row[_N + 3] += flow
+    row[_N + 4] += payment.channel
+    row[_N + 5] += payment.category
+    row[_N + 6] += person.issuer
+    weight[_N + 6] = card
+    row[_N + 7] += flow * (m.block[6] - m.block[5]) + payment.channel
+    row[_N + 8] += method
+    weight[_N + 8] = first
+    row[_N + 9] += method
+    weight[_N + 9] = amount
+    row[_N + 10] += flow
+    weight[_N + 10] = amount
+    row[_N + 11] += country
+    weight[_N + 11] = m.calendar[country, hour, 0]
+    row[_N + 12] += method
+    weight[_N + 12] = m.calendar[country, hour, 1]
+    row[_N + 13] += person.issuer * m.flow_facts.shape[0] + flow
+    row[_N + 14] += person.issuer * m.route_lean.shape[1] + route
+    return _TERMS if card else _TERMS - 2
+
+
+@_inner
+def _describe(m, person, payment, prior, act, t, last, ints, floats, base, scale):  # type: ignore[no-untyped-def]
+    """Write the six logits of falling, `base`, and how strongly each hidden thing speaks, `scale`.
+
+    `act` is (method, route, flow, steps, stored, token); `last` is the payment's attempt before, or -1.
+    """
+    row, weight = np.empty(_TERMS, np.int64), np.empty(_TERMS)
+    earlier = 0 if last < 0 else ints[last, NUMBER]
+    terms = _terms(m, person, payment, prior, act, t, earlier, row, weight)
+    for k in range(6):
+        base[k], scale[k] = 0.0, 1.0
+    for j in range(terms):
+        for k in range(6):
+            base[k] += weight[j] * m.effects[row[j], k]
+    if not m.method_facts[act[0], M_CARD]:
+        base[ISSUER] = -40.0
+    _remember(m, act, t, last, ints, floats, base)
+    scale[LEAVE] = 0.8 + 0.1 * act[3]
+    scale[AUTH] = 1.0 if act[3] > 0 else 0.4
+    scale[FUNDS] = min(max(1.0 + 0.35 * payment.amount, 0.5), 2.0)
+
+
+@_inner
+def _remember(m, act, t, last, ints, floats, base):  # type: ignore[no-untyped-def]
+    """Add what the payment's earlier failures still do: the worst per hurdle, by how much of the means is the same."""
+    worst = np.zeros(6)
+    while last >= 0:
+        reason, kept = ints[last, REASON], R_SAME
+        if ints[last, METHOD] != act[0]:
+            kept = R_METHOD
+        elif ints[last, ROUTE_USED] != act[1]:
+            kept = R_ROUTE
+        elif ints[last, FLOW] != act[2]:
+            kept = R_FLOW
+        gap = t - floats[last, CREATED] - floats[last, DURATION]
+        weight = m.reasons[reason, kept] * 2.0 ** (-gap / m.reasons[reason, R_HALF_LIFE])
+        k = int(m.reasons[reason, R_HURDLE])
+        worst[k] = max(worst[k], weight)
+        last = ints[last, PREVIOUS]
+    for k in range(6):
+        base[k] += worst[k]
+
+
+@_inner
+def _falls(m, base, scale, belief, q):  # type: ignore[no-untyped-def]
+    """Write the probability of falling at each hurdle, once there, mixed over `belief` [6, 3]."""
+    for k in range(6):
+        q[k] = 0.0
+        for level in range(3):
+            if belief[k, level] > 0.0:
+                q[k] += belief[k, level] / (1.0 + np.exp(-base[k] - scale[k] * m.hidden[k, level]))
+
+
+@_inner
+def _outcomes(q, out):  # type: ignore[no-untyped-def]
+    """Write the probabilities of success, authentication, bank decline, abandonment, technical."""
+    well = (1.0 - q[ROUTE]) * (1.0 - q[ISSUER])
+    stays = well * (1.0 - q[LEAVE])
+    known = stays * (1.0 - q[AUTH])
+    out[0] = known * (1.0 - q[FUNDS]) * (1.0 - q[RISK])
+    out[1] = stays * q[AUTH]
+    out[2] = known - out[0]
+    out[3] = well * q[LEAVE]
+    out[4] = 1.0 - well
+
+
+@_inner
+def _faded(ill, then, now, share, rate):  # type: ignore[no-untyped-def]
+    return share + (ill - share) * np.exp(-rate * (now - then))
+
+
+@_inner
+def _learn(m, which, ill, since, e, t, delay, if_well, if_ill):  # type: ignore[no-untyped-def]
+    """Update the belief that entity `e` is ill by an outcome `delay` seconds old, given its likelihoods then."""
+    share, rate = m.health[which, E_SHARE], m.health[which, E_FADING]
+    now = _faded(ill[e], since[e], t, share, rate)
+    kept = np.exp(-rate * delay)
+    ill_then_if_ill = share + (1.0 - share) * kept
+    ill_then_if_well = share - share * kept
+    like_ill = ill_then_if_ill * if_ill + (1.0 - ill_then_if_ill) * if_well
+    like_well = ill_then_if_well * if_ill + (1.0 - ill_then_if_well) * if_well
+    ill[e] = now * like_ill / (now * like_ill + (1.0 - now) * like_well)
+    since[e] = t
+
+
+@_inner
+def _state(switches, at, e, t):  # type: ignore[no-untyped-def]
+    """1 if entity `e` is ill at `t`; `at` remembers how many of its switches have passed, time never runs back."""
+    while switches[e, at[e]] <= t:
+        at[e] += 1
+    return at[e] % 2
+
+
+@_inner
+def _context(m, payment, act, hurdle, expired):  # type: ignore[no-untyped-def]
+    card, active, three_ds = m.method_facts[act[0], M_CARD], m.flow_facts[act[2], F_ACTIVE], m.flow_facts[act[2], F_3DS]
+    if hurdle == ROUTE:
+        return 0 if card and three_ds else 1
+    if hurdle == ISSUER:
+        return 2
+    if hurdle == LEAVE:
+        return 3 if active else 4
+    if hurdle == AUTH:
+        if active:
+            return 7 if card else 8
+        return 6 if three_ds else 5
+    if hurdle == FUNDS:
+        return 10 if payment.amount > 0.7 else 9
+    if not card:
+        return 15
+    if expired:
+        return 11
+    if payment.recurring:
+        return 14
+    return 13 if act[4] else 12
+
+
+@_inner
+def _pick(cumulative, u):  # type: ignore[no-untyped-def]
+    k = 0
+    while cumulative[k] <= u:
+        k += 1
+    return k
+
+
+@_inner
+def _choose(score, n, explore, u):  # type: ignore[no-untyped-def]
+    """One of `n` by softmax of `score` with a share `explore` at random; its number and its probability."""
+    total = 0.0
+    for k in range(n):
+        total += np.exp(score[k])
+    chance = 0.0
+    for k in range(n):
+        chance = (1.0 - explore) * np.exp(score[k]) / total + explore / n
+        if u < chance:
+            return k, chance
+        u -= chance
+    return n - 1, chance
+
+
+@_inner
+def _act(m, person, prior, recurring, method, route, flow):  # type: ignore[no-untyped-def]
+    """(method, route, flow, steps, stored, token) as they are for this customer."""
+    card = m.method_facts[method, M_CARD]
+    steps = m.steps[person.country, method, flow]
+    if m.flow_facts[flow, F_ACTIVE] and card:
+        steps += m.issuer_steps[person.issuer]
+    if m.gateway[person.country] and prior == 0 and method == m.gateway_method[0]:
+        steps = 5 + person.bank_steps
+    returns = prior > 0 and person.saves and m.method_facts[method, M_STORABLE] and method == person.likes
+    stored = 1 if recurring or returns else 0
+    return method, route, flow, steps, stored, stored * card * person.tokens
+
+
+@_inner
+def _first_act(m, person, payment, prior, u):  # type: ignore[no-untyped-def]
+    """The customer's method, with route and authentication by the logged policy; and its propensity."""
+    country, recurring, method = person.country, payment.recurring, payment.method
+    if m.gateway[country] and prior == 0 and not recurring:
+        method = m.gateway_method[person.agreement]
+    n_routes, n_flows = m.route_lean.shape[1], m.flow_facts.shape[0]
+    score, option, n = np.empty(n_routes * n_flows), np.empty(n_routes * n_flows, np.int64), 0
+    for route in range(n_routes):
+        for flow in range(n_flows):
+            if m.routes[country, method, route] and m.flows[method, flow] and not (recurring and flow > 0):
+                score[n] = m.route_lean[country, route] + m.flow_lean[flow, 0] + m.flow_lean[flow, 1] * payment.amount
+                score[n] += m.flow_lean[flow, 2] * (prior == 0) + m.flow_lean[flow, 3] * (prior > 0) * person.saves
+                option[n] = route * n_flows + flow
+                n += 1
+    k, chance = _choose(score, n, 0.1, u)
+    return _act(m, person, prior, recurring, method, option[k] // n_flows, option[k] % n_flows), chance
+
+
+@_inner
+def _usual_route(m, country, method):  # type: ignore[no-untyped-def]
+    best = -1
+    for route in range(m.routes.shape[2]):
+        if m.routes[country, method, route] and (
+            best < 0 or m.route_lean[country, route] > m.route_lean[country, best]
+        ):
+            best = route
+    return best
+
+
+@_inner
+def _put(options, n, act, wait, kind):  # type: ignore[no-untyped-def]
+    """Write one candidate as row `n`: what is done, the wait, the kind; the number of rows then."""
+    options[n, 0], options[n, 1], options[n, 2], options[n, 3], options[n, 4], options[n, 5] = act
+    options[n, 6], options[n, 7] = wait, kind
+    return n + 1
+
+
+@_inner
+def _what_next(m, person, payment, prior, failed, options):  # type: ignore[no-untyped-def]
+    """Write what checkout can do after the failed attempt, a row of ints; how many there are, at most eight."""
+    country, recurring = person.country, payment.recurring
+    method, route, flow = failed[METHOD], failed[ROUTE_USED], failed[FLOW]
+    same = _act(m, person, prior, recurring, method, route, flow)
+    n = _put(options, 0, same, 0, SAME)
+    n = _put(options, n, same, 86400 if recurring else 3600, LATER)
+    for other in range(m.routes.shape[2]):
+        if other != route and m.routes[country, method, other] and n < 4:
+            n = _put(options, n, _act(m, person, prior, recurring, method, other, flow), 0, OTHER_ROUTE)
+    if recurring:
+        return n
+    for kind, other in ((STEP_UP, m.method_facts[method, M_STRONGER]), (EASE, m.method_facts[method, M_EASIER])):
+        if other >= 0 and other != flow:
+            n = _put(options, n, _act(m, person, prior, recurring, method, route, other), 0, kind)
+    if failed[HURDLE] == LEAVE and failed[STEPS] >= 2:
+        n = _put(options, n, (method, route, flow, failed[STEPS] // 2, same[4], same[5]), 0, RESUME)
+    for other in range(m.methods.shape[1]):
+        if other != method and m.methods[country, other] and (person.methods >> other) & 1 and n < 8:
+            way = _usual_route(m, country, other)
+            act = _act(m, person, prior, recurring, other, way, m.method_facts[other, M_USUAL])
+            n = _put(options, n, act, 0, OTHER_METHOD)
+    return n
+
+
+@_inner
+def _longer(array, n):  # type: ignore[no-untyped-def]
+    """The first `n` rows in an array with room for more."""
+    out = np.empty((n * 3 // 2 + 64, array.shape[1]), array.dtype)
+    for i in range(n):
+        for k in range(array.shape[1]):
+            out[i, k] = array[i, k]
+    return out
+
+
+@_inner
+def _reweigh(belief, like, goes):  # type: ignore[no-untyped-def]
+    """Update three levels by whether the customer went on, given how likely each level is to."""
+    total = 0.0
+    for level in range(3):
+        belief[level] *= like[level] if goes else 1.0 - like[level]
+        total += belief[level]
+    for level in range(3):
+        belief[level] /= total
+
+
+@_inner
+def _believe(m, known, route, issuer, t, route_ill, route_since, issuer_ill, issuer_since, belief):  # type: ignore[no-untyped-def]
+    """Write what is believed of the hidden things at `t`: the two healths, and the customer's three, `known`."""
+    ill = _faded(route_ill[route], route_since[route], t, m.health[0, E_SHARE], m.health[0, E_FADING])
+    belief[ROUTE, 0], belief[ROUTE, 1] = 1.0 - ill, ill
+    ill = _faded(issuer_ill[issuer], issuer_since[issuer], t, m.health[1, E_SHARE], m.health[1, E_FADING])
+    belief[ISSUER, 0], belief[ISSUER, 1] = 1.0 - ill, ill
+    for k in range(3):
+        for level in range(3):
+            belief[LEAVE + k, level] = known[k, level]
+
+
+@_inner
+def _learn_person(m, base, scale, hurdle, known):  # type: ignore[no-untyped-def]
+    """Update what is known of a customer by how far an attempt came."""
+    for k in range(LEAVE, min(hurdle, FUNDS) + 1):
+        total = 0.0
+        for level in range(3):
+            fall = 1.0 / (1.0 + np.exp(-base[k] - scale[k] * m.hidden[k, level]))
+            known[k - LEAVE, level] *= fall if k == hurdle else 1.0 - fall
+            total += known[k - LEAVE, level]
+        for level in range(3):
+            known[k - LEAVE, level] /= total
+
+
+@njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
+def run(m, people, payments, route_switches, issuer_switches, end, rng):  # type: ignore[no-untyped-def]
+    """Let all payments happen. Times are seconds since the start.
+
+    `route_switches` and `issuer_switches` [entity, n] are the moments of switching from well to ill and back, ended by
+    infinity. Retries later than `end` are not made. Returns the attempts, in order of creation, and the candidates.
+    """
+    n_people, n_payments, n_routes, n_issuers = len(people), len(payments), len(route_switches), len(issuer_switches)
+    ints = np.empty((n_payments * 3 // 2 + 64, len(ATTEMPT_INTS)), np.int64)
+    floats = np.empty((n_payments * 3 // 2 + 64, len(ATTEMPT_FLOATS)))
+    cand = np.empty((n_payments * 2 + 64, len(CANDIDATE_INTS)), np.int64)
+    cand_p = np.empty((n_payments * 2 + 64, 2))
+    n_attempts, n_cand, arrived = 0, 0, 0
+
+    knows = np.empty((n_people, 3, 3))
+    prior = np.empty(n_people, np.int64)
+    for c in range(n_people):
+        prior[c] = people[c].prior
+        for k in range(3):
+            for level in range(3):
+                knows[c, k, level] = m.priors[people[c].country, k, level]
+    busy = np.zeros(n_people)  # a customer's next payment starts after this moment
+
+    route_at, issuer_at = np.zeros(n_routes, np.int64), np.zeros(n_issuers, np.int64)
+    route_ill, issuer_ill = np.full(n_routes, m.health[0, E_SHARE]), np.full(n_issuers, m.health[1, E_SHARE])
+    route_since, issuer_since = np.zeros(n_routes), np.zeros(n_issuers)
+
+    base, scale, q, full_q, out = np.empty(6), np.empty(6), np.empty(6), np.empty(6), np.empty(5)
+    belief, truth = np.zeros((6, 3)), np.zeros((6, 3))
+    belief[RISK, 0], truth[RISK, 0] = 1.0, 1.0
+    options, scores, goes_on = np.empty((12, 8), np.int64), np.empty(12), np.empty(3)
+
+    heap = [(np.inf, np.int64(0))]
+    while arrived < n_payments or len(heap) > 1:
+        if arrived < n_payments and payments[arrived].at <= heap[0][0]:
+            t, event, x = payments[arrived].at, _ARRIVE, arrived
+            arrived += 1
+        else:
+            t, code = heapq.heappop(heap)
+            event, x = code % 4, code // 4
+
+        if event == _RESOLVE:
+            hurdle, delay, route = ints[x, HURDLE], t - floats[x, CREATED], ints[x, ROUTE_USED]
+            well, ill = floats[x, ROUTE_WELL], floats[x, ROUTE_WELL + 1]
+            fell = hurdle == ROUTE
+            _learn(m, 0, route_ill, route_since, route, t, delay, well if fell else 1.0 - well, ill if fell else 1.0 - ill)
+            if not fell and m.method_facts[ints[x, METHOD], M_CARD]:
+                issuer = people[payments[ints[x, PAYMENT]].customer].issuer
+                well, ill = floats[x, ROUTE_WELL + 2], floats[x, ROUTE_WELL + 3]
+                fell = hurdle == ISSUER
+                _learn(
+                    m, 1, issuer_ill, issuer_since, issuer, t, delay, well if fell else 1.0 - well, ill if fell else 1.0 - ill
+                )
+            continue
+
+        last, chance = -1, 1.0
+        if event == _ARRIVE:
+            i = x
+        else:
+            last = x if event == _DECIDE else cand[x, C_ATTEMPT]
+            i = ints[last, PAYMENT]
+        payment = payments[i]
+        c = payment.customer
+        person = people[c]
+
+        if event == _ARRIVE:
+            if t < busy[c]:  # one payment at a time: wait until the open one is over
+                again = t + 300.0 if busy[c] == np.inf else busy[c] + 1.0
+                heapq.heappush(heap, (again, np.int64(i * 4 + _ARRIVE)))
+                continue
+            act, chance = _first_act(m, person, payment, prior[c], rng.random())
+        else:
+            chosen = x
+            if event == _DECIDE:
+                number, hurdle = ints[last, NUMBER], ints[last, HURDLE]
+                for level in range(3):
+                    lean = m.retry_hurdle[hurdle] - 0.45 * (number - 1) + m.retry_patience[level]
+                    goes_on[level] = 0.6 if payment.recurring else 1.0 / (1.0 + np.exp(-lean))
+                if len(cand) < n_cand + 12:
+                    cand, cand_p = _longer(cand, n_cand), _longer(cand_p, n_cand)
+                n = _what_next(m, person, payment, prior[c], ints[last], options)
+                for k in range(n):
+                    option = (
+                        options[k, 0], options[k, 1], options[k, 2], options[k, 3], options[k, 4], options[k, 5]
+                    )  # fmt: skip
+                    when = t + options[k, 6]
+                    _describe(m, person, payment, prior[c], option, when, last, ints, floats, base, scale)
+                    _believe(
+                        m, knows[c], option[1], person.issuer, when, route_ill, route_since, issuer_ill, issuer_since, belief
+                    )
+                    _reweigh(belief[LEAVE], goes_on, True)
+                    _falls(m, base, scale, belief, q)
+                    _outcomes(q, out)
+                    cand[n_cand + k, C_ATTEMPT], cand[n_cand + k, C_WAIT] = last, options[k, 6]
+                    for j in range(6):
+                        cand[n_cand + k, METHOD + j] = options[k, j]
+                    cand_p[n_cand + k, 0], cand_p[n_cand + k, 1] = out[0], 0.0
+                    scores[k] = m.advice[ints[last, REASON], options[k, 7]]
+                n_cand += n
+                if number >= MAX_ATTEMPTS:
+                    busy[c] = floats[last, RESOLVED]
+                    continue
+                goes = rng.random() < goes_on[person.patience]
+                _reweigh(knows[c, 0], goes_on, goes)
+                if not goes:
+                    busy[c] = max(floats[last, RESOLVED], t)
+                    continue
+                k, chance = _choose(scores, n, 0.15, rng.random())
+                chosen = n_cand - n + k
+                cand_p[chosen, 1] = chance
+                if options[k, 6] > 0:
+                    heapq.heappush(heap, (t + options[k, 6], np.int64(chosen * 4 + _RETRY)))
+                    continue
+            if t > end:
+                busy[c] = t
+                continue
+            chance = cand_p[chosen, 1]
+            act = (
+                cand[chosen, 1], cand[chosen, 2], cand[chosen, 3], cand[chosen, 4], cand[chosen, 5], cand[chosen, 6]
+            )  # fmt: skip
+
+        # one attempt
+        if len(ints) == n_attempts:
+            ints, floats = _longer(ints, n_attempts), _longer(floats, n_attempts)
+        a, route = n_attempts, act[1]
+        n_attempts += 1
+        _describe(m, person, payment, prior[c], act, t, last, ints, floats, base, scale)
+        _believe(m, knows[c], route, person.issuer, t, route_ill, route_since, issuer_ill, issuer_since, belief)
+        _falls(m, base, scale, belief, q)
+        _outcomes(q, floats[a, P : P + 5])
+
+        for k in range(RISK):
+            for level in range(3):
+                truth[k, level] = 0.0
+        truth[ROUTE, _state(route_switches, route_at, route, t)] = 1.0
+        truth[ISSUER, _state(issuer_switches, issuer_at, person.issuer, t)] = 1.0
+        truth[LEAVE, person.patience], truth[AUTH, person.skill], truth[FUNDS, person.means] = 1.0, 1.0, 1.0
+        _falls(m, base, scale, truth, full_q)
+        _outcomes(full_q, floats[a, FULL : FULL + 5])
+        for k in range(2):
+            floats[a, ROUTE_WELL + 2 * k] = 1.0 / (1.0 + np.exp(-base[k] - m.hidden[k, 0]))
+            floats[a, ROUTE_WELL + 2 * k + 1] = 1.0 / (1.0 + np.exp(-base[k] - m.hidden[k, 1]))
+
+        hurdle = 0
+        while hurdle < 6 and rng.random() >= full_q[hurdle]:
+            hurdle += 1
+        reason = -1
+        duration = np.exp(
+            m.duration[hurdle, 0] + m.duration[hurdle, 1] * act[3] + m.duration[hurdle, 2] * rng.standard_normal()
+        )
+        if hurdle < 6:
+            expired = person.expiry < t / _MONTH_S
+            reason = _pick(m.reason_odds[_context(m, payment, act, hurdle, expired)], rng.random())
+            if m.reasons[reason, R_TIMEOUT] > 0.0:
+                duration = m.reasons[reason, R_TIMEOUT] * (1.0 if rng.random() < 0.7 else 2.0)
+        resolved = t + (max(duration, _MATURE_S) if hurdle == LEAVE else duration)
+
+        ints[a, PAYMENT], ints[a, PREVIOUS], ints[a, PRIOR] = i, last, prior[c]
+        ints[a, METHOD], ints[a, ROUTE_USED], ints[a, FLOW], ints[a, STEPS], ints[a, STORED], ints[a, TOKEN] = act
+        ints[a, NUMBER] = 1 if last < 0 else ints[last, NUMBER] + 1
+        ints[a, HURDLE], ints[a, REASON] = hurdle, reason
+        floats[a, CREATED], floats[a, DURATION] = t, duration
+        floats[a, RESOLVED], floats[a, PROPENSITY] = resolved, chance
+        _learn_person(m, base, scale, hurdle, knows[c])  # no other attempt of theirs comes before it is known
+        heapq.heappush(heap, (resolved, np.int64(a * 4 + _RESOLVE)))
+        if hurdle == 6:
+            prior[c] += 1
+            busy[c] = resolved
+        else:
+            busy[c] = np.inf
+            think = np.exp((4.8 if hurdle == LEAVE else 2.9) + 0.8 * rng.standard_normal())
+            heapq.heappush(heap, (t + duration + think, np.int64(a * 4 + _DECIDE)))
+
+    return ints[:n_attempts], floats[:n_attempts], cand[:n_cand], cand_p[:n_cand]
