@@ -122,12 +122,8 @@ def _read_csv(path: Path, delimiter: str) -> pa.Table:
         return csv.read_csv(
             str(path),
             read_options=csv.ReadOptions(column_names=names, skip_rows=lines, use_threads=broken is None),
-            parse_options=csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=broken
-            ),
-            convert_options=csv.ConvertOptions(
-                column_types=types, null_values=[""], strings_can_be_null=True
-            ),
+            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=broken),
+            convert_options=csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True),
         )
 
     try:
@@ -162,9 +158,7 @@ def _csv_header(path: Path, delimiter: str) -> tuple[list[str], int]:
     if len(names) == 1:
         for other in set(";\t|,") - {delimiter}:
             if other in names[0]:
-                raise _bad(
-                    path, f"columns are split by {other!r}, not {delimiter!r}: a mapping can say `delimiter`"
-                )
+                raise _bad(path, f"columns are split by {other!r}, not {delimiter!r}: a mapping can say `delimiter`")
     if not more:
         raise _bad(path, _NO_ROWS)
     return names, reader.line_num

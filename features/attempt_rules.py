@@ -111,9 +111,7 @@ def _check_order(frame: pd.DataFrame, faults: Faults) -> None:
 
 def _check_outcome(frame: pd.DataFrame, faults: Faults) -> None:
     """An outcome, its time and its reason go together; a column that is missing throughout says nothing."""
-    told = {
-        name for name in ("outcome", "resolved_at", "reason") if name in frame and frame[name].notna().any()
-    }
+    told = {name for name in ("outcome", "resolved_at", "reason") if name in frame and frame[name].notna().any()}
     told -= faults.columns
     if {"outcome", "resolved_at"} <= told:
         has, resolved = frame["outcome"].notna().to_numpy(), frame["resolved_at"].notna().to_numpy()

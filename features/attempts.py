@@ -157,9 +157,7 @@ def _wanted(extra: Sequence[Column], source: str) -> dict[str, Column]:
 def _refuse_names(table: pa.Table, source: str) -> None:
     twice = [name for name, count in Counter(table.column_names).items() if count > 1]
     if twice:
-        raise BadInput(
-            source, [Fault(" ".join(name.split()), "one column of this name, not more") for name in twice]
-        )
+        raise BadInput(source, [Fault(" ".join(name.split()), "one column of this name, not more") for name in twice])
 
 
 def _refuse_cards(table: pa.Table, source: str) -> None:

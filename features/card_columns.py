@@ -192,9 +192,7 @@ def _is_card_column(numbers: _Ints, cards: _Flags) -> bool:
     """Whether distinct long numbers of a column, of which `cards` pass as card numbers, are card numbers."""
     kind = _digit_counts(numbers) * 10 + numbers // _POWERS[_digit_counts(numbers) - 1].astype(np.uint64)
     _, which, sizes = np.unique(kind, return_inverse=True, return_counts=True)
-    usual = (
-        which == sizes.argmax() if sizes.max() >= _SAME_KIND * len(numbers) else np.ones(len(numbers), bool)
-    )
+    usual = which == sizes.argmax() if sizes.max() >= _SAME_KIND * len(numbers) else np.ones(len(numbers), bool)
     return any(_mostly_cards(numbers[some], cards[some]) for some in (usual, ~usual) if some.any())
 
 

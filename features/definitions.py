@@ -134,9 +134,7 @@ class Feature:
 def _raw() -> Iterator[Feature]:
     yield Feature("amount", "amount", "major units of the currency", "amount", actionable=False)
     yield Feature("recurring", "charged with no customer present", "0 or 1", "customer", actionable=False)
-    yield Feature(
-        "customer_tenure_days", "age of the customer's account", "days", "customer", actionable=False
-    )
+    yield Feature("customer_tenure_days", "age of the customer's account", "days", "customer", actionable=False)
     yield Feature(
         "prior_payments",
         "the customer's successful payments before",
@@ -148,9 +146,7 @@ def _raw() -> Iterator[Feature]:
     yield Feature("form_seconds", "time on the payment form", "s", "form", actionable=True)
     yield Feature("form_errors", "errors shown on the payment form", "errors", "form", actionable=True)
     yield Feature("stored", "credential on file", "0 or 1", "method", actionable=True)
-    yield Feature(
-        "network_token", "network token instead of the card number", "0 or 1", "method", actionable=True
-    )
+    yield Feature("network_token", "network token instead of the card number", "0 or 1", "method", actionable=True)
     yield Feature("card_months_to_expiry", "time until the card expires", "months", "method", actionable=True)
     yield Feature(
         "auth_steps",
@@ -186,15 +182,9 @@ def _computed() -> Iterator[Feature]:
         "amount",
         actionable=False,
     )
-    yield Feature(
-        "cross_border", "issuer abroad, seen from the merchant", "0 or 1", "issuer", actionable=True
-    )
-    yield Feature(
-        "hour", "hour of the day where the buyer is", "h", "calendar", actionable=False, cycle_days=1.0
-    )
-    yield Feature(
-        "weekend", "weekend where the buyer is", "0 or 1", "calendar", actionable=False, cycle_days=7.0
-    )
+    yield Feature("cross_border", "issuer abroad, seen from the merchant", "0 or 1", "issuer", actionable=True)
+    yield Feature("hour", "hour of the day where the buyer is", "h", "calendar", actionable=False, cycle_days=1.0)
+    yield Feature("weekend", "weekend where the buyer is", "0 or 1", "calendar", actionable=False, cycle_days=7.0)
     yield Feature(
         "day_of_month",
         "day of the month where the buyer is",
@@ -241,9 +231,7 @@ def _payment() -> Iterator[Feature]:
     yield Feature("last_duration_s", "how long the last attempt took", "s", "history", actionable=False)
     yield Feature("same_method", "same method as the last attempt", "0 or 1", "history", actionable=True)
     yield Feature("same_route", "same route as the last attempt", "0 or 1", "history", actionable=True)
-    yield Feature(
-        "same_flow", "same authentication flow as the last attempt", "0 or 1", "history", actionable=True
-    )
+    yield Feature("same_flow", "same authentication flow as the last attempt", "0 or 1", "history", actionable=True)
     yield Feature(
         "method_tries",
         "earlier attempts of this purchase with this method",

@@ -54,9 +54,7 @@ class History:
         names = np.array(list(self.slots), dtype=object)
         private = np.array([name.startswith("customer") for name in self.slots], dtype=bool)
         order = np.argsort(-self.times[private], kind="stable")
-        kept = np.sort(
-            np.concatenate([np.flatnonzero(~private), np.flatnonzero(private)[order[: 2 * customers]]])
-        )
+        kept = np.sort(np.concatenate([np.flatnonzero(~private), np.flatnonzero(private)[order[: 2 * customers]]]))
         return History(
             {str(name): i for i, name in enumerate(names[kept])},
             self.sums[kept],
@@ -87,9 +85,7 @@ class History:
                 sums, times, streaks = file["sums"], file["times"], file["streaks"]
                 until = int(file["until"][0])
         except Exception as error:
-            raise ArtifactMismatch(
-                f"{path.name}: not a history that can be read ({type(error).__name__})"
-            ) from error
+            raise ArtifactMismatch(f"{path.name}: not a history that can be read ({type(error).__name__})") from error
         slots = {name: i for i, name in enumerate(names.split("\n"))} if names else {}
         if not (
             len(slots) == len(times) == len(streaks) and sums.shape == (len(slots), kernel.PLANES, kernel.OUTCOME_SLOTS)
@@ -131,9 +127,7 @@ def features_in_passing(rows: Rows, history: History, wanted: npt.NDArray[np.boo
     entered = kernel.sweep(
         order, places[order], updates, *rows.arrays(), keys, history.sums, history.times, history.streaks, out
     )
-    kernel.record_all(
-        updates[entered:], *rows.known(), keys, history.sums, history.times, history.streaks
-    )
+    kernel.record_all(updates[entered:], *rows.known(), keys, history.sums, history.times, history.streaks)
     if len(updates):
         history.until = max(history.until, int(rows.resolved[updates[-1]]))
     return out
@@ -161,7 +155,5 @@ def features_of_request(
     out = np.empty((len(asked), kernel.N_FEATURES), np.float32)
     order = np.array(sorted(range(len(asked)), key=lambda q: rows.created[asked[q]]), np.int64)
     updates = rows.by_resolution() if len(rows) > len(asked) else np.empty(0, np.int64)
-    kernel.sweep(
-        np.array(asked, np.int64)[order], order, updates, *rows.arrays(), keys, sums, times, streaks, out
-    )
+    kernel.sweep(np.array(asked, np.int64)[order], order, updates, *rows.arrays(), keys, sums, times, streaks, out)
     return out

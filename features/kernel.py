@@ -25,9 +25,7 @@ N_FEATURES = 86
 PLANES = 4
 _N_RAW_NUMBERS = 11
 _N_RAW_CODES = 13
-_LONGEST_CHAIN = (
-    50  # earlier attempts of a payment that are looked at: bounds the cost of a runaway retry loop
-)
+_LONGEST_CHAIN = 50  # earlier attempts of a payment that are looked at: bounds the cost of a runaway retry loop
 _SHRINKAGE = 4.0  # attempts' worth of belief in the parent's rate
 _HOUR_US = 3.6e9
 _DAY_US = 86_400_000_000
@@ -101,7 +99,7 @@ def _expect(j, at, outcome, numbers, reference, keys, sums, times):
     """Let into the customer's slot how often each category was to be expected of what they did, and for what amount."""
     slot, way = keys[j, _CUSTOMER], keys[j, _WAY]
     hours = (at - times[slot]) / _HOUR_US
-    left = _fade(max(hours, 0.0), 720.0)
+    left, entering = _fade(max(hours, 0.0), 720.0), _fade(max(-hours, 0.0), 720.0)
     if times[slot] == 0:
         sums[slot, _EXPECTED, _PAID] = -_NO_AMOUNT
         sums[slot, _EXPECTED, _DECLINED] = _NO_AMOUNT
@@ -112,7 +110,7 @@ def _expect(j, at, outcome, numbers, reference, keys, sums, times):
     for o in range(1, 5):
         usual = (sums[keys[j, _ALL], 2, o] + 0.1) / (everything + 1.0)
         share = (sums[way, 2, o] + _SHRINKAGE * usual) / (total + _SHRINKAGE)
-        sums[slot, _EXPECTED, o] = sums[slot, _EXPECTED, o] * left + share
+        sums[slot, _EXPECTED, o] = sums[slot, _EXPECTED, o] * left + share * entering
     amount = _relative_amount(j, numbers, reference)
     if outcome == _SUCCESS:
         sums[slot, _EXPECTED, _PAID] = max(sums[slot, _EXPECTED, _PAID], amount)
@@ -314,6 +312,16 @@ def _row(
 
 
 @njit(cache=True)
+def _not_known_yet(j, i, created, resolved, position):
+    """Whether the outcome of row `j` is out of row `i`'s sight: later, or at its very moment and not of an earlier row."""
+    if resolved[j] != created[i]:
+        return resolved[j] > created[i]
+    if created[j] != created[i]:
+        return created[j] > created[i]
+    return position[j] >= position[i]
+
+
+@njit(cache=True)
 def sweep(
     wanted,
     places,
@@ -336,9 +344,10 @@ def sweep(
 ):
     """Fill out[places[q]] with the features of row wanted[q], letting the outcomes of rows `updates` enter as they become known.
 
-    `wanted` is in order of (created, position), `updates` in order of (resolved, position). At equal times an outcome is
-    known to a row only if its own row stands earlier, so that no row ever sees itself. Changes sums, times and streaks;
-    returns how many updates entered, the rest being later than every wanted row.
+    `wanted` is in order of (created, position), `updates` in order of (resolved, created, position). At equal times an
+    outcome is known to a row only if its own row comes earlier, by (created, position), so that no row ever sees itself and
+    the order of the table matters only between attempts of one moment. Changes sums, times and streaks; returns how many
+    updates entered, the rest being later than every wanted row.
     """
     seen = np.empty((_N_KEYS, 3, OUTCOME_SLOTS))
     u = 0
@@ -346,7 +355,7 @@ def sweep(
         i = wanted[q]
         while u < len(updates):
             j = updates[u]
-            if resolved[j] > created[i] or (resolved[j] == created[i] and position[j] >= position[i]):
+            if _not_known_yet(j, i, created, resolved, position):
                 break
             _enter(j, resolved, outcome, numbers, reference, keys, sums, times, streaks)
             u += 1

@@ -130,9 +130,7 @@ def _load(text: str, name: str) -> Any:
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
             line = node.start_mark.line + 1
-            raise BadInput(
-                name, [Fault(key, f"to be said once in what begins on line {line}") for key in twice]
-            )
+            raise BadInput(name, [Fault(key, f"to be said once in what begins on line {line}") for key in twice])
         values = [loader.construct_object(value, deep=True) for _, value in node.value]
         return dict(zip(keys, values, strict=True))
 
@@ -142,9 +140,7 @@ def _load(text: str, name: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" on line {mark.line + 1}" if mark is not None else ""
-        raise BadInput(
-            name, message=f"is not YAML{where}: {getattr(error, 'problem', 'cannot be read')}"
-        ) from None
+        raise BadInput(name, message=f"is not YAML{where}: {getattr(error, 'problem', 'cannot be read')}") from None
 
 
 class _Reader:

@@ -46,9 +46,7 @@ def apply_mapping(
 class _Applied:
     """One table under one mapping; each column is made once, when first asked for."""
 
-    def __init__(
-        self, mapping: Mapping, table: pa.Table, wanted: AnyMapping[str, Column], faults: Faults
-    ) -> None:
+    def __init__(self, mapping: Mapping, table: pa.Table, wanted: AnyMapping[str, Column], faults: Faults) -> None:
         self.mapping = mapping
         self.table = table
         self.wanted = wanted
@@ -201,9 +199,7 @@ class _Applied:
         payment, created = self.series("payment_id"), self.series("created_at")
         parts = [self.by_rule(name, rule) for rule in (first, later)]
         if payment is None or created is None:
-            self.faults.note(
-                Fault(name, "a payment_id and a created_at, to tell first attempts from later ones")
-            )
+            self.faults.note(Fault(name, "a payment_id and a created_at, to tell first attempts from later ones"))
             return None
         if parts[0] is None or parts[1] is None:
             return None
@@ -219,9 +215,7 @@ class _Applied:
         series = {name: self.series(name) for name in needed}
         missing = [name for name, values in series.items() if values is None]
         if missing:
-            self.faults.note(
-                Fault("payment_id", f"{', '.join(missing)}, by which the mapping finds payments")
-            )
+            self.faults.note(Fault("payment_id", f"{', '.join(missing)}, by which the mapping finds payments"))
             return None
         keys = pd.DataFrame({name: series[name] for name in payments.same})
         key = keys.groupby(list(keys), dropna=False, observed=True, sort=False).ngroup().to_numpy()
@@ -229,9 +223,7 @@ class _Applied:
         order = np.lexsort((time, key))
         key, time = key[order], time[order]
         starts = np.ones(len(order), dtype=np.bool_)
-        starts[1:] = (key[1:] != key[:-1]) | (
-            np.diff(time) > np.timedelta64(round(payments.within_s * 1e6), "us")
-        )
+        starts[1:] = (key[1:] != key[:-1]) | (np.diff(time) > np.timedelta64(round(payments.within_s * 1e6), "us"))
         if payments.until:
             ended = (_required(series["outcome"]) == payments.until).to_numpy()[order]
             starts[1:] |= ended[:-1]

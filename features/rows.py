@@ -143,10 +143,7 @@ class Encoder:
     @cached_property
     def codes(self) -> dict[str, dict[str | None, int]]:
         """Code by value, by column."""
-        return {
-            name: {value: code for code, value in enumerate(values)}
-            for name, values in self.vocabularies.items()
-        }
+        return {name: {value: code for code, value in enumerate(values)} for name, values in self.vocabularies.items()}
 
     @cached_property
     def _columns(self) -> list[tuple[str, dict[str | None, int]]]:
@@ -184,14 +181,10 @@ class Encoder:
             resolved, outcome, reason, duration = _none(n)
         else:
             reasons = self.codes["reason"]
-            resolved = np.array(
-                [PENDING if (at := a.get("resolved_at")) is None else at for a in attempts], np.int64
-            )
+            resolved = np.array([PENDING if (at := a.get("resolved_at")) is None else at for a in attempts], np.int64)
             outcome = np.array([_OUTCOME_CODES.get(a.get("outcome", ""), -1) for a in attempts], np.int64)
             reason = np.array([reasons.get(a.get("reason", ""), -1) for a in attempts], np.int64)
-            duration = np.array(
-                [_NAN if (s := a.get("duration_s")) is None else s for a in attempts], np.float64
-            )
+            duration = np.array([_NAN if (s := a.get("duration_s")) is None else s for a in attempts], np.float64)
         return Rows(
             created=np.array([fields["created_at"] for fields in attempts], np.int64),
             resolved=resolved,
@@ -259,7 +252,7 @@ class Encoder:
         return out
 
     @staticmethod
-    def _look_up(table: pd.DataFrame, name: str, by_value: Mapping[str, float], missing: float) -> Array:
+    def _look_up(table: pd.DataFrame, name: str, by_value: Mapping[Any, float], missing: float) -> Array:
         """The number that stands for each value of a column, looked up once per distinct value."""
         kind = np.float64 if isinstance(missing, float) else np.int32
         index, values = _distinct(table, name)

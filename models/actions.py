@@ -89,9 +89,7 @@ class Plan:
     @cached_property
     def places(self) -> Mapping[str, int]:
         """How early each action comes, from 0; an action that the plan does not name comes after them all."""
-        return {action: len(self.steps) for action in ACTIONS} | {
-            step.action: i for i, step in enumerate(self.steps)
-        }
+        return {action: len(self.steps) for action in ACTIONS} | {step.action: i for i, step in enumerate(self.steps)}
 
     @cached_property
     def stand_in(self) -> str | None:

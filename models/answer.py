@@ -71,9 +71,7 @@ def _suggestion(attempt: Row, verdict: Verdict) -> dict[str, Any]:
         "route": candidate.get("route", attempt.get("route") if same_means else None),
         "wait_s": chosen.wait_s,
         "success_probability": chosen.success,
-        "expected_value": round(chosen.success * attempt["amount_minor"])
-        if chosen.success is not None
-        else None,
+        "expected_value": round(chosen.success * attempt["amount_minor"]) if chosen.success is not None else None,
         "message_key": verdict.message_key,
         "because": list(verdict.because),
     }

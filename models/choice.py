@@ -97,9 +97,7 @@ def best(options: Sequence[Option], plan: Plan, tie: float) -> Option:
     return min(close, key=lambda option: (plan.places[option.action], option.wait_s))
 
 
-def first_step(
-    plan: Plan, options: Sequence[Option] | None, attempt: Row, evidence: Evidence
-) -> tuple[Step, Option]:
+def first_step(plan: Plan, options: Sequence[Option] | None, attempt: Row, evidence: Evidence) -> tuple[Step, Option]:
     """What the plan alone says to do, without any probability.
 
     `options` is what may be done; None where checkout did not say what it can do, so that anything may be.

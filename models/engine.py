@@ -158,9 +158,7 @@ class Engine:
             },
         }
 
-    def _before(
-        self, request: ScoreRequest, predictor: Predictor | None, outcome: Sequence[float] | None
-    ) -> Verdict:
+    def _before(self, request: ScoreRequest, predictor: Predictor | None, outcome: Sequence[float] | None) -> Verdict:
         attempt = request.attempt
         if predictor is None or outcome is None:
             options = [_named(attempt, candidate) for candidate in request.candidates or ()]
@@ -278,9 +276,7 @@ def _generated(method: str, route: str | None) -> dict[str, Any]:
 def _named(attempt: Row, candidate: Row) -> Option:
     """What a candidate is called before the attempt."""
     action = amounts_to(attempt, candidate)[0]
-    return Option(
-        "proceed" if action == "retry_same" else action, candidate, ceil(candidate.get("wait_s") or 0)
-    )
+    return Option("proceed" if action == "retry_same" else action, candidate, ceil(candidate.get("wait_s") or 0))
 
 
 def _failed(attempt: Row, evidence: Row, diagnosis: Diagnosis | None) -> dict[str, Any]:

@@ -15,9 +15,7 @@ __all__ = ["locales", "message_keys", "messages"]
 
 @cache
 def _texts() -> dict[str, dict[str, str]]:
-    texts: dict[str, dict[str, str]] = json.loads(
-        files("models").joinpath("messages.json").read_text(encoding="utf-8")
-    )
+    texts: dict[str, dict[str, str]] = json.loads(files("models").joinpath("messages.json").read_text(encoding="utf-8"))
     return texts
 
 

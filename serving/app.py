@@ -179,9 +179,7 @@ class App:
 
 
 def _not_found() -> Problem:
-    return Problem(
-        404, "not_found", "Nothing is here", "No such address: see the contract for those there are."
-    )
+    return Problem(404, "not_found", "Nothing is here", "No such address: see the contract for those there are.")
 
 
 def _failed() -> Problem:

@@ -33,9 +33,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "OTEL_SDK_DISABLED": "true",
     }
     # BentoML's own variables would win over what was asked for here.
-    kept = {
-        name: value for name, value in environment.items() if name not in {"BENTOML_HOST", "BENTOML_PORT"}
-    }
+    kept = {name: value for name, value in environment.items() if name not in {"BENTOML_HOST", "BENTOML_PORT"}}
     return words, kept | told
 
 
@@ -47,11 +45,7 @@ def greeting(settings: ServiceSettings) -> str:
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
-    model = (
-        "the rules alone"
-        if settings.model == NO_MODEL
-        else f"{settings.model}; until there is one, the rules"
-    )
+    model = "the rules alone" if settings.model == NO_MODEL else f"{settings.model}; until there is one, the rules"
     return (
         f"Payrescue listens on {url} ({model})\n"
         f"Ask it: curl -s {url}/v1/score -H 'content-type: application/json' -d '{_EXAMPLE}'\n"
@@ -77,9 +71,7 @@ def _check(settings: ServiceSettings) -> None:
             probe.bind((settings.host, settings.port))
         except (OSError, OverflowError):
             wanted = "an address and a port that are free here"
-            raise BadInput(
-                "serve", [Fault("--port", wanted, seen=f"{settings.host} {settings.port}")]
-            ) from None
+            raise BadInput("serve", [Fault("--port", wanted, seen=f"{settings.host} {settings.port}")]) from None
 
 
 def serve(

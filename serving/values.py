@@ -85,9 +85,7 @@ def hides_card_number(value: Any) -> bool:
     """Whether a JSON value of any type is a card number, or text that contains one."""
     if type(value) is str:
         return contains_card_number(value)
-    return (
-        isinstance(value, int | float) and 1e12 <= abs(value) < 1e19 and contains_card_number(str(int(value)))
-    )
+    return isinstance(value, int | float) and 1e12 <= abs(value) < 1e19 and contains_card_number(str(int(value)))
 
 
 def _no_card_number(value: Any) -> None:

@@ -147,7 +147,9 @@ def simulate(
     report = progress if progress is not None else lambda _: None
     rng = np.random.default_rng([seed, VERSION])
     end = length * 86400.0
-    monday = begin.weekday() * 86400.0 + (begin - begin.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+    monday = (
+        begin.weekday() * 86400.0 + (begin - begin.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+    )
 
     market = places.market(told, begin, math.ceil(length * 24.0) + _SPARE_HOURS)
     people, card = simulator_people.draw_people(max(payments // 4, 1), told, market.priors, length, rng)
@@ -155,7 +157,9 @@ def simulate(
     report(0.1)
     route_spells = _spells(len(places.ROUTES), told.route_health, end + 3600.0 * _SPARE_HOURS, rng)
     issuer_spells = _spells(len(places.ISSUERS), told.issuer_health, end + 3600.0 * _SPARE_HOURS, rng)
-    happened = kernel.Run(*kernel.run(market, people, arriving, _padded(route_spells), _padded(issuer_spells), end, rng))
+    happened = kernel.Run(
+        *kernel.run(market, people, arriving, _padded(route_spells), _padded(issuer_spells), end, rng)
+    )
     report(0.6)
     attempts = simulator_tables.attempts_table(happened, people, arriving, details, begin, end, rng)
     report(0.8)

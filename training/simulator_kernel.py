@@ -25,8 +25,8 @@ import numpy.typing as npt
 from numba import njit
 
 __all__ = [
-    "ATTEMPT_FLOATS", "ATTEMPT_INTS", "BLOCKS", "CANDIDATE_INTS", "CONTEXTS", "HURDLES", "KINDS", "MAX_ATTEMPTS", "NUMBERS",
-    "PAYMENT_ROW", "PERSON_ROW", "Market", "Run", "run",
+    "ATTEMPT_FLOATS", "ATTEMPT_INTS", "BLOCKS", "CANDIDATE_INTS", "CONTEXTS", "HURDLES", "KINDS", "MAX_ATTEMPTS",
+    "NUMBERS", "PAYMENT_ROW", "PERSON_ROW", "Market", "Run", "run",
 ]  # fmt: skip
 
 F = npt.NDArray[np.float64]
@@ -40,7 +40,7 @@ HURDLES = ("route", "issuer", "leave", "auth", "funds", "risk")
 ROUTE, ISSUER, LEAVE, AUTH, FUNDS, RISK = range(6)
 
 NUMBERS = (
-    "steps", "ln_rtt", "ln_form", "form_errors", "amount", "first", "ln_prior", "ln_tenure", "payday", "weekend",
+    "ln_steps", "ln_rtt", "ln_form", "form_errors", "amount", "first", "ln_prior", "ln_tenure", "payday", "weekend",
     "stored", "token", "cross_border", "expired", "debit", "prepaid", "earlier", "recurring",
 )  # fmt: skip
 """What counts by how much there is of it, in the order of the block "numbers"."""
@@ -52,7 +52,6 @@ BLOCKS = (
 )  # fmt: skip
 """The blocks of `Market.effects`, in order; a block named by two things has a row for each pair."""
 _N = len(NUMBERS)
-_CARD_BLOCKS = BLOCKS.index("issuer_flow")
 _TERMS = _N + len(BLOCKS) - 1
 
 CONTEXTS = (
@@ -84,7 +83,7 @@ C_ATTEMPT, C_WAIT = 0, 7
 
 PERSON_ROW = np.dtype(
     [
-        ("country", "i8"), ("issuer", "i8"), ("abroad", "i8"),  # the issuer is of another country
+        ("country", "i8"), ("issuer", "i8"), ("issuer_country", "i8"),
         ("debit", "i8"), ("prepaid", "i8"),
         ("expiry", "f8"),  # months to expiry at the start
         ("tenure", "f8"),  # days at the start; negative for those who come later
@@ -100,10 +99,9 @@ PAYMENT_ROW = np.dtype(
     [
         ("at", "f8"),  # seconds since the start
         ("customer", "i8"), ("method", "i8"),
-        ("amount", "f8"),  # ln of the amount over the usual amount of its country and category
+        ("amount", "f8"),  # ln of the amount over the usual amount of its country
         ("category", "i8"), ("channel", "i8"), ("ln_rtt", "f8"), ("ln_form", "f8"), ("form_errors", "f8"),
-        ("abroad", "i8"),  # the merchant is of another country
-        ("recurring", "i8"),
+        ("merchant_country", "i8"), ("recurring", "i8"),
     ]
 )  # fmt: skip
 """A payment."""
@@ -158,64 +156,69 @@ class Run(NamedTuple):
     chances: F  # [candidate, (success, the policy's probability where it was chosen)]
 
 
+class Entities(NamedTuple):
+    """Routes, or issuers: their hidden health, and what is known of it."""
+
+    switches: F  # [entity, n]: moments of falling ill and of recovery, in turn, ended by infinity
+    passed: I  # [entity]: how many of them are past
+    ill: F  # [entity]: believed probability of being ill, at `since`
+    since: F
+
+
+class Scratch(NamedTuple):
+    """Room to work in, so that nothing is allocated per attempt."""
+
+    base: F  # [hurdle]: logits of falling, hidden things apart
+    scale: F  # [hurdle]: how strongly the hidden thing speaks
+    belief: F  # [hurdle, 3]: of its levels
+    falls: F  # [hurdle]: probability of falling, once there
+    row: I  # [_TERMS]: rows of the effects that count
+    weight: F  # [_TERMS]: by how much
+
+
 @_inner
-def _terms(m, person, payment, prior, act, t, earlier, row, weight):  # type: ignore[no-untyped-def]
+def _terms(m, person, payment, prior, act, t, earlier, work):
     """Write which rows of the effects count, and by how much; how many they are."""
     country, method, route, flow, amount = person.country, act[0], act[1], act[2], payment.amount
     first = 1.0 if prior == 0 else 0.0
     card = m.method_facts[method, M_CARD]
-    hour = min(int(t / 3600.0), m.calendar.shape[1] - 1)
-    weight[0], weight[1], weight[2], weight[3] = act[3], payment.ln_rtt, payment.ln_form, payment.form_errors
-    weight[4], weight[5], weight[6] = amount, first, np.log1p(prior)
-    weight[7] = np.log1p(max(person.tenure + t / 86400.0, 0.0))
-    weight[8], weight[9] = m.calendar[country, hour, 2], m.calendar[country, hour, 3]
-    weight[10], weight[11], weight[12] = act[4], act[5], card * (person.abroad ^ payment.abroad)
-    weight[13] = card * (person.expiry < t / _MONTH_S)
-    weight[14], weight[15], weight[16] = card * person.debit, card * person.prepaid, earlier
-    weight[17] = payment.recurring
-    for k in range(_N):
-        row[k] = k
-    for k in range(_N, _TERMS):
-        weight[k] = 1.0
-        row[k] = m.block[k - _N + 1]
-    row[_N] += country
-    row[_N + 1] += method
-    row[_N + 2] += route
-    row[_N + 3] += flow
-    row[_N + 4] += payment.channel
-    row[_N + 5] += payment.category
-    row[_N + 6] += person.issuer
-    weight[_N + 6] = card
-    row[_N + 7] += flow * (m.block[6] - m.block[5]) + payment.channel
-    row[_N + 8] += method
-    weight[_N + 8] = first
-    row[_N + 9] += method
-    weight[_N + 9] = amount
-    row[_N + 10] += flow
-    weight[_N + 10] = amount
-    row[_N + 11] += country
-    weight[_N + 11] = m.calendar[country, hour, 0]
-    row[_N + 12] += method
-    weight[_N + 12] = m.calendar[country, hour, 1]
-    row[_N + 13] += person.issuer * m.flow_facts.shape[0] + flow
-    row[_N + 14] += person.issuer * m.route_lean.shape[1] + route
+    night, maintenance, payday, weekend = m.calendar[country, min(int(t / 3600.0), m.calendar.shape[1] - 1)]
+    numbers = (
+        np.log1p(act[3]), payment.ln_rtt, payment.ln_form, payment.form_errors, amount, first, np.log1p(prior),
+        np.log1p(max(person.tenure + t / 86400.0, 0.0)), payday, weekend, float(act[4]), float(act[5]),
+        float(card * (person.issuer_country != payment.merchant_country)), float(card * (person.expiry < t / _MONTH_S)),
+        float(card * person.debit), float(card * person.prepaid), float(earlier), float(payment.recurring),
+    )  # fmt: skip
+    members = (
+        country, method, route, flow, payment.channel, payment.category, person.issuer,
+        flow * (m.block[6] - m.block[5]) + payment.channel, method, method, flow, country, method,
+        person.issuer * m.flow_facts.shape[0] + flow, person.issuer * m.route_lean.shape[1] + route,
+    )  # fmt: skip
+    counts = (
+        1.0, 1.0, 1.0, 1.0, 1.0, 1.0, float(card),
+        1.0, first, amount, amount, night, maintenance,
+        1.0, 1.0,
+    )  # fmt: skip
+    for k in range(len(numbers)):
+        work.row[k], work.weight[k] = k, numbers[k]
+    for k in range(len(members)):
+        work.row[_N + k], work.weight[_N + k] = m.block[k + 1] + members[k], counts[k]
     return _TERMS if card else _TERMS - 2
 
 
 @_inner
-def _describe(m, person, payment, prior, act, t, last, ints, floats, base, scale):  # type: ignore[no-untyped-def]
-    """Write the six logits of falling, `base`, and how strongly each hidden thing speaks, `scale`.
+def _describe(m, person, payment, prior, act, t, last, ints, floats, work):
+    """Write the logits of falling, and how strongly each hidden thing speaks.
 
     `act` is (method, route, flow, steps, stored, token); `last` is the payment's attempt before, or -1.
     """
-    row, weight = np.empty(_TERMS, np.int64), np.empty(_TERMS)
-    earlier = 0 if last < 0 else ints[last, NUMBER]
-    terms = _terms(m, person, payment, prior, act, t, earlier, row, weight)
+    base, scale = work.base, work.scale
+    terms = _terms(m, person, payment, prior, act, t, 0 if last < 0 else ints[last, NUMBER], work)
     for k in range(6):
         base[k], scale[k] = 0.0, 1.0
     for j in range(terms):
         for k in range(6):
-            base[k] += weight[j] * m.effects[row[j], k]
+            base[k] += work.weight[j] * m.effects[work.row[j], k]
     if not m.method_facts[act[0], M_CARD]:
         base[ISSUER] = -40.0
     _remember(m, act, t, last, ints, floats, base)
@@ -225,7 +228,7 @@ def _describe(m, person, payment, prior, act, t, last, ints, floats, base, scale
 
 
 @_inner
-def _remember(m, act, t, last, ints, floats, base):  # type: ignore[no-untyped-def]
+def _remember(m, act, t, last, ints, floats, base):
     """Add what the payment's earlier failures still do: the worst per hurdle, by how much of the means is the same."""
     worst = np.zeros(6)
     while last >= 0:
@@ -246,57 +249,83 @@ def _remember(m, act, t, last, ints, floats, base):  # type: ignore[no-untyped-d
 
 
 @_inner
-def _falls(m, base, scale, belief, q):  # type: ignore[no-untyped-def]
-    """Write the probability of falling at each hurdle, once there, mixed over `belief` [6, 3]."""
-    for k in range(6):
-        q[k] = 0.0
-        for level in range(3):
-            if belief[k, level] > 0.0:
-                q[k] += belief[k, level] / (1.0 + np.exp(-base[k] - scale[k] * m.hidden[k, level]))
+def _fall(m, work, k, level):
+    """The probability of falling at hurdle `k` when its hidden thing is at that level."""
+    return 1.0 / (1.0 + np.exp(-work.base[k] - work.scale[k] * m.hidden[k, level]))
 
 
 @_inner
-def _outcomes(q, out):  # type: ignore[no-untyped-def]
-    """Write the probabilities of success, authentication, bank decline, abandonment, technical."""
-    well = (1.0 - q[ROUTE]) * (1.0 - q[ISSUER])
-    stays = well * (1.0 - q[LEAVE])
-    known = stays * (1.0 - q[AUTH])
-    out[0] = known * (1.0 - q[FUNDS]) * (1.0 - q[RISK])
-    out[1] = stays * q[AUTH]
+def _judge(m, work, out):
+    """Write the probabilities of success, authentication, bank decline, abandonment, technical, by what is believed."""
+    falls = work.falls
+    for k in range(6):
+        falls[k] = 0.0
+        for level in range(3):
+            if work.belief[k, level] > 0.0:
+                falls[k] += work.belief[k, level] * _fall(m, work, k, level)
+    well = (1.0 - falls[ROUTE]) * (1.0 - falls[ISSUER])
+    stays = well * (1.0 - falls[LEAVE])
+    known = stays * (1.0 - falls[AUTH])
+    out[0] = known * (1.0 - falls[FUNDS]) * (1.0 - falls[RISK])
+    out[1] = stays * falls[AUTH]
     out[2] = known - out[0]
-    out[3] = well * q[LEAVE]
+    out[3] = well * falls[LEAVE]
     out[4] = 1.0 - well
 
 
 @_inner
-def _faded(ill, then, now, share, rate):  # type: ignore[no-untyped-def]
-    return share + (ill - share) * np.exp(-rate * (now - then))
+def _ill(m, which, entities, e, t):
+    """The believed probability that entity `e` is ill at `t`, no earlier than it was last heard of."""
+    share = m.health[which, E_SHARE]
+    return share + (entities.ill[e] - share) * np.exp(-m.health[which, E_FADING] * (t - entities.since[e]))
 
 
 @_inner
-def _learn(m, which, ill, since, e, t, delay, if_well, if_ill):  # type: ignore[no-untyped-def]
+def _learn(m, which, entities, e, t, delay, if_well, if_ill):
     """Update the belief that entity `e` is ill by an outcome `delay` seconds old, given its likelihoods then."""
-    share, rate = m.health[which, E_SHARE], m.health[which, E_FADING]
-    now = _faded(ill[e], since[e], t, share, rate)
-    kept = np.exp(-rate * delay)
+    share, now = m.health[which, E_SHARE], _ill(m, which, entities, e, t)
+    kept = np.exp(-m.health[which, E_FADING] * delay)
     ill_then_if_ill = share + (1.0 - share) * kept
     ill_then_if_well = share - share * kept
     like_ill = ill_then_if_ill * if_ill + (1.0 - ill_then_if_ill) * if_well
     like_well = ill_then_if_well * if_ill + (1.0 - ill_then_if_well) * if_well
-    ill[e] = now * like_ill / (now * like_ill + (1.0 - now) * like_well)
-    since[e] = t
+    entities.ill[e] = now * like_ill / (now * like_ill + (1.0 - now) * like_well)
+    entities.since[e] = t
 
 
 @_inner
-def _state(switches, at, e, t):  # type: ignore[no-untyped-def]
-    """1 if entity `e` is ill at `t`; `at` remembers how many of its switches have passed, time never runs back."""
-    while switches[e, at[e]] <= t:
-        at[e] += 1
-    return at[e] % 2
+def _health(entities, e, t):
+    """1 if entity `e` is ill at `t`, else 0. Time never runs back."""
+    while entities.switches[e, entities.passed[e]] <= t:
+        entities.passed[e] += 1
+    return entities.passed[e] % 2
 
 
 @_inner
-def _context(m, payment, act, hurdle, expired):  # type: ignore[no-untyped-def]
+def _believe(m, known, route, issuer, t, routes, issuers, work):
+    """Write what is believed of the hidden things at `t`: the two healths, and the customer's three, `known`."""
+    ill = _ill(m, 0, routes, route, t)
+    work.belief[ROUTE, 0], work.belief[ROUTE, 1] = 1.0 - ill, ill
+    ill = _ill(m, 1, issuers, issuer, t)
+    work.belief[ISSUER, 0], work.belief[ISSUER, 1] = 1.0 - ill, ill
+    for k in range(3):
+        for level in range(3):
+            work.belief[LEAVE + k, level] = known[k, level]
+
+
+@_inner
+def _reveal(person, route, t, routes, issuers, work):
+    """Write the hidden things as they are, as a belief."""
+    levels = (
+        _health(routes, route, t), _health(issuers, person.issuer, t), person.patience, person.skill, person.means
+    )  # fmt: skip
+    for k in range(RISK):
+        for level in range(3):
+            work.belief[k, level] = 1.0 if level == levels[k] else 0.0
+
+
+@_inner
+def _context(m, payment, act, hurdle, expired):
     card, active, three_ds = m.method_facts[act[0], M_CARD], m.flow_facts[act[2], F_ACTIVE], m.flow_facts[act[2], F_3DS]
     if hurdle == ROUTE:
         return 0 if card and three_ds else 1
@@ -320,7 +349,7 @@ def _context(m, payment, act, hurdle, expired):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _pick(cumulative, u):  # type: ignore[no-untyped-def]
+def _pick(cumulative, u):
     k = 0
     while cumulative[k] <= u:
         k += 1
@@ -328,7 +357,7 @@ def _pick(cumulative, u):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _choose(score, n, explore, u):  # type: ignore[no-untyped-def]
+def _choose(score, n, explore, u):
     """One of `n` by softmax of `score` with a share `explore` at random; its number and its probability."""
     total = 0.0
     for k in range(n):
@@ -343,7 +372,7 @@ def _choose(score, n, explore, u):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _act(m, person, prior, recurring, method, route, flow):  # type: ignore[no-untyped-def]
+def _act(m, person, prior, recurring, method, route, flow):
     """(method, route, flow, steps, stored, token) as they are for this customer."""
     card = m.method_facts[method, M_CARD]
     steps = m.steps[person.country, method, flow]
@@ -357,7 +386,7 @@ def _act(m, person, prior, recurring, method, route, flow):  # type: ignore[no-u
 
 
 @_inner
-def _first_act(m, person, payment, prior, u):  # type: ignore[no-untyped-def]
+def _first_act(m, person, payment, prior, u):
     """The customer's method, with route and authentication by the logged policy; and its propensity."""
     country, recurring, method = person.country, payment.recurring, payment.method
     if m.gateway[country] and prior == 0 and not recurring:
@@ -376,7 +405,7 @@ def _first_act(m, person, payment, prior, u):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _usual_route(m, country, method):  # type: ignore[no-untyped-def]
+def _usual_route(m, country, method):
     best = -1
     for route in range(m.routes.shape[2]):
         if m.routes[country, method, route] and (
@@ -387,7 +416,7 @@ def _usual_route(m, country, method):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _put(options, n, act, wait, kind):  # type: ignore[no-untyped-def]
+def _put(options, n, act, wait, kind):
     """Write one candidate as row `n`: what is done, the wait, the kind; the number of rows then."""
     options[n, 0], options[n, 1], options[n, 2], options[n, 3], options[n, 4], options[n, 5] = act
     options[n, 6], options[n, 7] = wait, kind
@@ -395,7 +424,7 @@ def _put(options, n, act, wait, kind):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _what_next(m, person, payment, prior, failed, options):  # type: ignore[no-untyped-def]
+def _what_next(m, person, payment, prior, failed, options):
     """Write what checkout can do after the failed attempt, a row of ints; how many there are, at most eight."""
     country, recurring = person.country, payment.recurring
     method, route, flow = failed[METHOD], failed[ROUTE_USED], failed[FLOW]
@@ -421,7 +450,7 @@ def _what_next(m, person, payment, prior, failed, options):  # type: ignore[no-u
 
 
 @_inner
-def _longer(array, n):  # type: ignore[no-untyped-def]
+def _longer(array, n):
     """The first `n` rows in an array with room for more."""
     out = np.empty((n * 3 // 2 + 64, array.shape[1]), array.dtype)
     for i in range(n):
@@ -431,7 +460,7 @@ def _longer(array, n):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _reweigh(belief, like, goes):  # type: ignore[no-untyped-def]
+def _reweigh(belief, like, goes):
     """Update three levels by whether the customer went on, given how likely each level is to."""
     total = 0.0
     for level in range(3):
@@ -442,38 +471,105 @@ def _reweigh(belief, like, goes):  # type: ignore[no-untyped-def]
 
 
 @_inner
-def _believe(m, known, route, issuer, t, route_ill, route_since, issuer_ill, issuer_since, belief):  # type: ignore[no-untyped-def]
-    """Write what is believed of the hidden things at `t`: the two healths, and the customer's three, `known`."""
-    ill = _faded(route_ill[route], route_since[route], t, m.health[0, E_SHARE], m.health[0, E_FADING])
-    belief[ROUTE, 0], belief[ROUTE, 1] = 1.0 - ill, ill
-    ill = _faded(issuer_ill[issuer], issuer_since[issuer], t, m.health[1, E_SHARE], m.health[1, E_FADING])
-    belief[ISSUER, 0], belief[ISSUER, 1] = 1.0 - ill, ill
-    for k in range(3):
-        for level in range(3):
-            belief[LEAVE + k, level] = known[k, level]
-
-
-@_inner
-def _learn_person(m, base, scale, hurdle, known):  # type: ignore[no-untyped-def]
+def _learn_person(m, work, hurdle, known):
     """Update what is known of a customer by how far an attempt came."""
     for k in range(LEAVE, min(hurdle, FUNDS) + 1):
         total = 0.0
         for level in range(3):
-            fall = 1.0 / (1.0 + np.exp(-base[k] - scale[k] * m.hidden[k, level]))
+            fall = _fall(m, work, k, level)
             known[k - LEAVE, level] *= fall if k == hurdle else 1.0 - fall
             total += known[k - LEAVE, level]
         for level in range(3):
             known[k - LEAVE, level] /= total
 
 
+@_inner
+def _learn_entities(m, ints, floats, a, issuer, t, routes, issuers):
+    """Update what is known of route and issuer by attempt `a`, whose outcome has just become known."""
+    hurdle, delay = ints[a, HURDLE], t - floats[a, CREATED]
+    well, ill, fell = floats[a, ROUTE_WELL], floats[a, ROUTE_WELL + 1], hurdle == ROUTE
+    like_well, like_ill = (well, ill) if fell else (1.0 - well, 1.0 - ill)
+    _learn(m, 0, routes, ints[a, ROUTE_USED], t, delay, like_well, like_ill)
+    if not fell and m.method_facts[ints[a, METHOD], M_CARD]:
+        well, ill = floats[a, ROUTE_WELL + 2], floats[a, ROUTE_WELL + 3]
+        like_well, like_ill = (well, ill) if hurdle == ISSUER else (1.0 - well, 1.0 - ill)
+        _learn(m, 1, issuers, issuer, t, delay, like_well, like_ill)
+
+
+@_inner
+def _willing(m, recurring, number, hurdle, goes_on):
+    """Write how likely each level of patience is to go on after a failure; a merchant's own retries know no patience."""
+    for level in range(3):
+        lean = m.retry_hurdle[hurdle] - 0.45 * (number - 1) + m.retry_patience[level]
+        goes_on[level] = 0.6 if recurring else 1.0 / (1.0 + np.exp(-lean))
+
+
+@_inner
+def _offer(
+    m, person, payment, prior, last, t, known, goes_on, ints, floats, routes, issuers, work, options, out, rows, odds
+):
+    """Write what checkout can do after attempt `last` and how likely each is to succeed, if the customer goes on."""
+    n = _what_next(m, person, payment, prior, ints[last], options)
+    for k in range(n):
+        act = (options[k, 0], options[k, 1], options[k, 2], options[k, 3], options[k, 4], options[k, 5])
+        when = t + options[k, 6]
+        _describe(m, person, payment, prior, act, when, last, ints, floats, work)
+        _believe(m, known, act[1], person.issuer, when, routes, issuers, work)
+        _reweigh(work.belief[LEAVE], goes_on, True)
+        _judge(m, work, out)
+        rows[k, C_ATTEMPT], rows[k, C_WAIT] = last, options[k, 6]
+        for j in range(6):
+            rows[k, METHOD + j] = options[k, j]
+        odds[k, 0], odds[k, 1] = out[0], 0.0
+    return n
+
+
+@_inner
+def _attempt(m, person, payment, prior, act, t, a, last, known, ints, floats, routes, issuers, work, rng):
+    """Write attempt `a` as it happens, row by row; the moment at which a customer is ready to go on after it."""
+    _describe(m, person, payment, prior, act, t, last, ints, floats, work)
+    _believe(m, known, act[1], person.issuer, t, routes, issuers, work)
+    _judge(m, work, floats[a, P : P + 5])
+    _reveal(person, act[1], t, routes, issuers, work)
+    _judge(m, work, floats[a, FULL : FULL + 5])
+    for k in range(2):
+        floats[a, ROUTE_WELL + 2 * k], floats[a, ROUTE_WELL + 2 * k + 1] = _fall(m, work, k, 0), _fall(m, work, k, 1)
+
+    hurdle, reason = 0, -1
+    while hurdle < 6 and rng.random() >= work.falls[hurdle]:
+        hurdle += 1
+    lasts = m.duration[hurdle]
+    duration = np.exp(lasts[0] + lasts[1] * act[3] + lasts[2] * rng.standard_normal())
+    if hurdle < 6:
+        situation = _context(m, payment, act, hurdle, person.expiry < t / _MONTH_S)
+        reason = _pick(m.reason_odds[situation], rng.random())
+        if m.reasons[reason, R_TIMEOUT] > 0.0:
+            duration = m.reasons[reason, R_TIMEOUT] * (1.0 if rng.random() < 0.7 else 2.0)
+    _learn_person(m, work, hurdle, known)  # no other attempt of theirs comes before this one's outcome is known
+
+    ints[a, PREVIOUS], ints[a, PRIOR], ints[a, HURDLE], ints[a, REASON] = last, prior, hurdle, reason
+    ints[a, METHOD], ints[a, ROUTE_USED], ints[a, FLOW], ints[a, STEPS], ints[a, STORED], ints[a, TOKEN] = act
+    ints[a, NUMBER] = 1 if last < 0 else ints[last, NUMBER] + 1
+    floats[a, CREATED], floats[a, DURATION] = t, duration
+    floats[a, RESOLVED] = t + (max(duration, _MATURE_S) if hurdle == LEAVE else duration)
+    return t + duration + np.exp((4.8 if hurdle == LEAVE else 2.9) + 0.8 * rng.standard_normal())
+
+
+@_inner
+def _entities(switches, share):
+    n = len(switches)
+    return Entities(switches, np.zeros(n, np.int64), np.full(n, share), np.zeros(n))
+
+
 @njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def run(m, people, payments, route_switches, issuer_switches, end, rng):  # type: ignore[no-untyped-def]
+def run(m, people, payments, route_switches, issuer_switches, end, rng):
     """Let all payments happen. Times are seconds since the start.
 
-    `route_switches` and `issuer_switches` [entity, n] are the moments of switching from well to ill and back, ended by
-    infinity. Retries later than `end` are not made. Returns the attempts, in order of creation, and the candidates.
+    `people` are PERSON_ROW, `payments` PAYMENT_ROW in order of arrival. `route_switches` and `issuer_switches`
+    [entity, n] are the moments of falling ill and of recovery, in turn, ended by infinity. Retries later than `end` are
+    not made. Returns the fields of `Run`: the attempts in order of creation, and the candidates.
     """
-    n_people, n_payments, n_routes, n_issuers = len(people), len(payments), len(route_switches), len(issuer_switches)
+    n_people, n_payments = len(people), len(payments)
     ints = np.empty((n_payments * 3 // 2 + 64, len(ATTEMPT_INTS)), np.int64)
     floats = np.empty((n_payments * 3 // 2 + 64, len(ATTEMPT_FLOATS)))
     cand = np.empty((n_payments * 2 + 64, len(CANDIDATE_INTS)), np.int64)
@@ -488,15 +584,12 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):  # type
             for level in range(3):
                 knows[c, k, level] = m.priors[people[c].country, k, level]
     busy = np.zeros(n_people)  # a customer's next payment starts after this moment
-
-    route_at, issuer_at = np.zeros(n_routes, np.int64), np.zeros(n_issuers, np.int64)
-    route_ill, issuer_ill = np.full(n_routes, m.health[0, E_SHARE]), np.full(n_issuers, m.health[1, E_SHARE])
-    route_since, issuer_since = np.zeros(n_routes), np.zeros(n_issuers)
-
-    base, scale, q, full_q, out = np.empty(6), np.empty(6), np.empty(6), np.empty(6), np.empty(5)
-    belief, truth = np.zeros((6, 3)), np.zeros((6, 3))
-    belief[RISK, 0], truth[RISK, 0] = 1.0, 1.0
-    options, scores, goes_on = np.empty((12, 8), np.int64), np.empty(12), np.empty(3)
+    routes, issuers = _entities(route_switches, m.health[0, E_SHARE]), _entities(issuer_switches, m.health[1, E_SHARE])
+    work = Scratch(
+        np.empty(6), np.empty(6), np.zeros((6, 3)), np.empty(6), np.empty(_TERMS, np.int64), np.empty(_TERMS)
+    )  # fmt: skip
+    work.belief[RISK, 0] = 1.0
+    options, scores, goes_on, out = np.empty((12, 8), np.int64), np.empty(12), np.empty(3), np.empty(5)
 
     heap = [(np.inf, np.int64(0))]
     while arrived < n_payments or len(heap) > 1:
@@ -507,136 +600,77 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):  # type
             t, code = heapq.heappop(heap)
             event, x = code % 4, code // 4
 
-        if event == _RESOLVE:
-            hurdle, delay, route = ints[x, HURDLE], t - floats[x, CREATED], ints[x, ROUTE_USED]
-            well, ill = floats[x, ROUTE_WELL], floats[x, ROUTE_WELL + 1]
-            fell = hurdle == ROUTE
-            _learn(m, 0, route_ill, route_since, route, t, delay, well if fell else 1.0 - well, ill if fell else 1.0 - ill)
-            if not fell and m.method_facts[ints[x, METHOD], M_CARD]:
-                issuer = people[payments[ints[x, PAYMENT]].customer].issuer
-                well, ill = floats[x, ROUTE_WELL + 2], floats[x, ROUTE_WELL + 3]
-                fell = hurdle == ISSUER
-                _learn(
-                    m, 1, issuer_ill, issuer_since, issuer, t, delay, well if fell else 1.0 - well, ill if fell else 1.0 - ill
-                )
-            continue
-
-        last, chance = -1, 1.0
-        if event == _ARRIVE:
-            i = x
-        else:
-            last = x if event == _DECIDE else cand[x, C_ATTEMPT]
-            i = ints[last, PAYMENT]
+        last, chosen = -1, x
+        if event == _RESOLVE or event == _DECIDE:
+            last = x
+        elif event == _RETRY:
+            last = cand[x, C_ATTEMPT]
+        i = x if last < 0 else ints[last, PAYMENT]
         payment = payments[i]
         c = payment.customer
         person = people[c]
 
-        if event == _ARRIVE:
-            if t < busy[c]:  # one payment at a time: wait until the open one is over
-                again = t + 300.0 if busy[c] == np.inf else busy[c] + 1.0
-                heapq.heappush(heap, (again, np.int64(i * 4 + _ARRIVE)))
+        if event == _RESOLVE:
+            _learn_entities(m, ints, floats, last, person.issuer, t, routes, issuers)
+            continue
+
+        if event == _ARRIVE and t < busy[c]:  # one payment at a time: wait until the open one is over
+            again = t + 300.0 if busy[c] == np.inf else busy[c] + 1.0
+            heapq.heappush(heap, (again, np.int64(i * 4 + _ARRIVE)))
+            continue
+
+        if event == _DECIDE:
+            number = ints[last, NUMBER]
+            if len(cand) < n_cand + len(options):
+                cand, cand_p = _longer(cand, n_cand), _longer(cand_p, n_cand)
+            _willing(m, payment.recurring, number, ints[last, HURDLE], goes_on)
+            n = _offer(
+                m, person, payment, prior[c], last, t, knows[c], goes_on, ints, floats, routes, issuers, work,
+                options, out, cand[n_cand:], cand_p[n_cand:],
+            )  # fmt: skip
+            for k in range(n):
+                scores[k] = m.advice[ints[last, REASON], options[k, 7]]
+            n_cand += n
+            if number >= MAX_ATTEMPTS:
+                busy[c] = floats[last, RESOLVED]
                 continue
+            goes = rng.random() < goes_on[person.patience]
+            _reweigh(knows[c, 0], goes_on, goes)
+            if not goes:
+                busy[c] = max(floats[last, RESOLVED], t)
+                continue
+            k, chance = _choose(scores, n, 0.15, rng.random())
+            chosen = n_cand - n + k
+            cand_p[chosen, 1] = chance
+            if options[k, 6] > 0:
+                heapq.heappush(heap, (t + options[k, 6], np.int64(chosen * 4 + _RETRY)))
+                continue
+
+        if event == _ARRIVE:
             act, chance = _first_act(m, person, payment, prior[c], rng.random())
         else:
-            chosen = x
-            if event == _DECIDE:
-                number, hurdle = ints[last, NUMBER], ints[last, HURDLE]
-                for level in range(3):
-                    lean = m.retry_hurdle[hurdle] - 0.45 * (number - 1) + m.retry_patience[level]
-                    goes_on[level] = 0.6 if payment.recurring else 1.0 / (1.0 + np.exp(-lean))
-                if len(cand) < n_cand + 12:
-                    cand, cand_p = _longer(cand, n_cand), _longer(cand_p, n_cand)
-                n = _what_next(m, person, payment, prior[c], ints[last], options)
-                for k in range(n):
-                    option = (
-                        options[k, 0], options[k, 1], options[k, 2], options[k, 3], options[k, 4], options[k, 5]
-                    )  # fmt: skip
-                    when = t + options[k, 6]
-                    _describe(m, person, payment, prior[c], option, when, last, ints, floats, base, scale)
-                    _believe(
-                        m, knows[c], option[1], person.issuer, when, route_ill, route_since, issuer_ill, issuer_since, belief
-                    )
-                    _reweigh(belief[LEAVE], goes_on, True)
-                    _falls(m, base, scale, belief, q)
-                    _outcomes(q, out)
-                    cand[n_cand + k, C_ATTEMPT], cand[n_cand + k, C_WAIT] = last, options[k, 6]
-                    for j in range(6):
-                        cand[n_cand + k, METHOD + j] = options[k, j]
-                    cand_p[n_cand + k, 0], cand_p[n_cand + k, 1] = out[0], 0.0
-                    scores[k] = m.advice[ints[last, REASON], options[k, 7]]
-                n_cand += n
-                if number >= MAX_ATTEMPTS:
-                    busy[c] = floats[last, RESOLVED]
-                    continue
-                goes = rng.random() < goes_on[person.patience]
-                _reweigh(knows[c, 0], goes_on, goes)
-                if not goes:
-                    busy[c] = max(floats[last, RESOLVED], t)
-                    continue
-                k, chance = _choose(scores, n, 0.15, rng.random())
-                chosen = n_cand - n + k
-                cand_p[chosen, 1] = chance
-                if options[k, 6] > 0:
-                    heapq.heappush(heap, (t + options[k, 6], np.int64(chosen * 4 + _RETRY)))
-                    continue
             if t > end:
                 busy[c] = t
                 continue
-            chance = cand_p[chosen, 1]
             act = (
                 cand[chosen, 1], cand[chosen, 2], cand[chosen, 3], cand[chosen, 4], cand[chosen, 5], cand[chosen, 6]
             )  # fmt: skip
+            chance = cand_p[chosen, 1]
 
-        # one attempt
         if len(ints) == n_attempts:
             ints, floats = _longer(ints, n_attempts), _longer(floats, n_attempts)
-        a, route = n_attempts, act[1]
+        a = n_attempts
         n_attempts += 1
-        _describe(m, person, payment, prior[c], act, t, last, ints, floats, base, scale)
-        _believe(m, knows[c], route, person.issuer, t, route_ill, route_since, issuer_ill, issuer_since, belief)
-        _falls(m, base, scale, belief, q)
-        _outcomes(q, floats[a, P : P + 5])
-
-        for k in range(RISK):
-            for level in range(3):
-                truth[k, level] = 0.0
-        truth[ROUTE, _state(route_switches, route_at, route, t)] = 1.0
-        truth[ISSUER, _state(issuer_switches, issuer_at, person.issuer, t)] = 1.0
-        truth[LEAVE, person.patience], truth[AUTH, person.skill], truth[FUNDS, person.means] = 1.0, 1.0, 1.0
-        _falls(m, base, scale, truth, full_q)
-        _outcomes(full_q, floats[a, FULL : FULL + 5])
-        for k in range(2):
-            floats[a, ROUTE_WELL + 2 * k] = 1.0 / (1.0 + np.exp(-base[k] - m.hidden[k, 0]))
-            floats[a, ROUTE_WELL + 2 * k + 1] = 1.0 / (1.0 + np.exp(-base[k] - m.hidden[k, 1]))
-
-        hurdle = 0
-        while hurdle < 6 and rng.random() >= full_q[hurdle]:
-            hurdle += 1
-        reason = -1
-        duration = np.exp(
-            m.duration[hurdle, 0] + m.duration[hurdle, 1] * act[3] + m.duration[hurdle, 2] * rng.standard_normal()
-        )
-        if hurdle < 6:
-            expired = person.expiry < t / _MONTH_S
-            reason = _pick(m.reason_odds[_context(m, payment, act, hurdle, expired)], rng.random())
-            if m.reasons[reason, R_TIMEOUT] > 0.0:
-                duration = m.reasons[reason, R_TIMEOUT] * (1.0 if rng.random() < 0.7 else 2.0)
-        resolved = t + (max(duration, _MATURE_S) if hurdle == LEAVE else duration)
-
-        ints[a, PAYMENT], ints[a, PREVIOUS], ints[a, PRIOR] = i, last, prior[c]
-        ints[a, METHOD], ints[a, ROUTE_USED], ints[a, FLOW], ints[a, STEPS], ints[a, STORED], ints[a, TOKEN] = act
-        ints[a, NUMBER] = 1 if last < 0 else ints[last, NUMBER] + 1
-        ints[a, HURDLE], ints[a, REASON] = hurdle, reason
-        floats[a, CREATED], floats[a, DURATION] = t, duration
-        floats[a, RESOLVED], floats[a, PROPENSITY] = resolved, chance
-        _learn_person(m, base, scale, hurdle, knows[c])  # no other attempt of theirs comes before it is known
-        heapq.heappush(heap, (resolved, np.int64(a * 4 + _RESOLVE)))
-        if hurdle == 6:
+        ints[a, PAYMENT], floats[a, PROPENSITY] = i, chance
+        ready = _attempt(
+            m, person, payment, prior[c], act, t, a, last, knows[c], ints, floats, routes, issuers, work, rng
+        )  # fmt: skip
+        heapq.heappush(heap, (floats[a, RESOLVED], np.int64(a * 4 + _RESOLVE)))
+        if ints[a, HURDLE] == len(HURDLES):
             prior[c] += 1
-            busy[c] = resolved
+            busy[c] = floats[a, RESOLVED]
         else:
             busy[c] = np.inf
-            think = np.exp((4.8 if hurdle == LEAVE else 2.9) + 0.8 * rng.standard_normal())
-            heapq.heappush(heap, (t + duration + think, np.int64(a * 4 + _DECIDE)))
+            heapq.heappush(heap, (ready, np.int64(a * 4 + _DECIDE)))
 
     return ints[:n_attempts], floats[:n_attempts], cand[:n_cand], cand_p[:n_cand]

@@ -97,35 +97,35 @@ _USUAL_FLOW: Mapping[str, str] = {
 Effects = Mapping[str, Mapping[str, float]]
 
 _NUMBERS: Effects = {
-    "steps": {"leave": 0.45, "auth": 0.30},
-    "ln_rtt": {"route": 1.30, "leave": 0.70},
-    "ln_form": {"leave": 0.90},
-    "form_errors": {"leave": 0.60, "auth": 0.40},
-    "amount": {"leave": 0.30, "funds": 1.00, "risk": 0.60},
-    "first": {"leave": 0.60, "auth": 0.90, "risk": 1.00},
-    "ln_prior": {"leave": -0.20, "auth": -0.20, "risk": -0.45},
-    "ln_tenure": {"risk": -0.12},
-    "payday": {"funds": 0.60},
-    "weekend": {"leave": 0.15},
-    "stored": {"leave": -0.70, "risk": -0.80},
-    "token": {"risk": -0.80, "route": -0.20},
-    "cross_border": {"auth": 0.70, "risk": 2.20},
+    "ln_steps": {"leave": 0.85, "auth": 0.55},
+    "ln_rtt": {"route": 1.50, "leave": 0.80},
+    "ln_form": {"leave": 1.00},
+    "form_errors": {"leave": 0.70, "auth": 0.50},
+    "amount": {"leave": 0.20, "funds": 0.95, "risk": 0.55},
+    "first": {"leave": 0.60, "auth": 1.10, "risk": 1.20},
+    "ln_prior": {"leave": -0.20, "auth": -0.20, "risk": -0.50},
+    "ln_tenure": {"risk": -0.08},
+    "payday": {"funds": 0.35},
+    "weekend": {"leave": 0.10},
+    "stored": {"leave": -0.80, "risk": -0.90},
+    "token": {"risk": -0.90},
+    "cross_border": {"auth": 0.90, "risk": 2.60},
     "expired": {"risk": 6.0},
-    "debit": {"funds": 0.80},
-    "prepaid": {"funds": 1.20, "risk": 1.40},
+    "debit": {"funds": 1.10},
+    "prepaid": {"funds": 1.60, "risk": 1.60},
     "earlier": {"leave": 0.10, "risk": 0.10},
     "recurring": {"leave": -8.0, "auth": -0.8, "funds": 0.5},
 }
 _BY_COUNTRY: Effects = {
-    "KR": {"route": -4.7, "issuer": -5.0, "leave": -4.3, "auth": -4.2, "funds": -4.5, "risk": -2.9},
-    "JP": {"route": -5.0, "issuer": -5.0, "leave": -4.1, "auth": -3.8, "funds": -4.8, "risk": -2.2},
-    "TW": {"route": -4.5, "issuer": -4.7, "leave": -4.3, "auth": -4.1, "funds": -4.4, "risk": -2.5},
-    "US": {"route": -5.0, "issuer": -5.2, "leave": -4.5, "auth": -4.6, "funds": -4.1, "risk": -1.8},
+    "KR": {"route": -4.9, "issuer": -5.0, "leave": -4.5, "auth": -4.6, "funds": -4.8, "risk": -3.1},
+    "JP": {"route": -5.1, "issuer": -5.0, "leave": -4.4, "auth": -4.2, "funds": -5.0, "risk": -2.5},
+    "TW": {"route": -4.7, "issuer": -4.7, "leave": -4.5, "auth": -4.5, "funds": -4.7, "risk": -2.8},
+    "US": {"route": -5.1, "issuer": -5.2, "leave": -4.6, "auth": -4.9, "funds": -4.5, "risk": -2.0},
 }
 _BY_METHOD: Effects = {
     "card": {},
     "wallet": {"leave": -0.4, "auth": -0.9, "funds": -0.3, "risk": -1.5, "route": -0.2},
-    "bank_transfer": {"leave": 0.3, "auth": 0.0, "funds": -0.2, "risk": -2.5, "route": 0.5},
+    "bank_transfer": {"leave": 0.2, "auth": 0.0, "funds": -0.2, "risk": -2.5, "route": 0.5},
     "quick_pay": {"leave": -0.5, "auth": -0.8, "funds": -0.3, "risk": -2.2},
     "carrier_billing": {"leave": 0.2, "auth": -0.3, "funds": 0.3, "risk": -1.6, "route": 0.3},
     "convenience_store": {"leave": 2.1, "auth": -9.0, "funds": -9.0, "risk": -9.0},
@@ -146,22 +146,22 @@ _BY_FLOW: Effects = {
     "none": {"auth": 0.2},
     "frictionless": {"auth": 0.1, "risk": -0.60},
     "challenge": {"leave": 0.95, "auth": 1.5, "risk": -2.00, "route": 0.2},
-    "redirect": {"leave": 0.65, "auth": 0.5, "route": 0.2},
+    "redirect": {"leave": 0.60, "auth": 0.5, "route": 0.2},
 }
 _BY_CHANNEL: Effects = {
-    "ios_app": {"leave": -0.2, "auth": -0.1},
-    "android_app": {"leave": -0.1},
-    "mobile_web": {"leave": 0.3, "auth": 0.1},
-    "desktop_web": {"risk": 0.1},
-    "in_app_browser": {"leave": 0.4, "auth": 0.2, "route": 0.3},
+    "ios_app": {},
+    "android_app": {},
+    "mobile_web": {"leave": 0.4},
+    "desktop_web": {},
+    "in_app_browser": {"leave": 0.6},
     "server": {},
 }
 _BY_CATEGORY: Effects = {
     "fashion": {},
-    "electronics": {"risk": 0.80, "leave": 0.1},
-    "groceries": {"risk": -1.0, "leave": -0.40},
-    "games": {"risk": 1.10, "funds": 0.30},
-    "travel": {"risk": 0.2, "funds": 0.2, "leave": 0.25},
+    "electronics": {"risk": 0.50},
+    "groceries": {"risk": -1.0},
+    "games": {"risk": 1.40, "funds": 0.60},
+    "travel": {},
     "beauty": {},
 }
 _FLOW_CHANNEL: Mapping[tuple[str, str], Mapping[str, float]] = {
@@ -171,28 +171,21 @@ _FLOW_CHANNEL: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("challenge", "ios_app"): {"leave": -0.3, "auth": -0.3},
 }
 _FIRST_METHOD: Effects = {
-    "bank_transfer": {"leave": 0.5, "auth": 0.4},
+    "bank_transfer": {"leave": -0.2, "auth": -0.6},
     "bnpl": {"leave": 0.4, "risk": 0.6},
-    "quick_pay": {"leave": 0.2},
+    "quick_pay": {"risk": -0.6, "auth": -0.3},
 }
 _AMOUNT_METHOD: Effects = {
     "carrier_billing": {"funds": 0.8},
-    "bnpl": {"risk": 0.25},
-    "convenience_store": {"leave": 0.3},
 }
-_AMOUNT_FLOW: Effects = {"none": {"auth": 0.7}, "challenge": {"risk": -0.15}}
-_NIGHT_COUNTRY: Effects = {
-    "KR": {"risk": 0.25, "leave": 0.15},
-    "JP": {"risk": 0.35},
-    "TW": {"risk": 0.25, "leave": 0.15},
-    "US": {"risk": 1.1, "leave": 0.15},
-}
+_AMOUNT_FLOW: Effects = {"none": {"auth": 0.7}}
+_NIGHT_COUNTRY: Effects = {"JP": {"risk": 0.6}, "US": {"risk": 1.4}}
 _MAINTENANCE_METHOD: Effects = {"bank_transfer": {"route": 2.4}, "quick_pay": {"route": 1.2}}
 
 _HIDDEN: Mapping[str, tuple[float, float, float]] = {
-    "leave": (1.4, 0.0, -1.4),  # impatient, usual, patient
-    "auth": (1.3, 0.0, -1.2),  # clumsy, usual, skilled
-    "funds": (1.7, 0.0, -1.8),  # short of money, usual, well off
+    "leave": (1.0, 0.0, -1.0),  # impatient, usual, patient
+    "auth": (1.0, 0.0, -1.0),  # clumsy, usual, skilled
+    "funds": (1.3, 0.0, -1.3),  # short of money, usual, well off
     "risk": (0.0, 0.0, 0.0),
 }
 _PRIORS: Mapping[str, tuple[tuple[float, float, float], ...]] = {
@@ -231,13 +224,12 @@ def _issuer_effects() -> tuple[_Array, _Array, _Array, _Array]:
     n = len(ISSUERS)
     own = np.zeros((n, len(HURDLES)))
     own[:, HURDLES.index("risk")] = rng.choice([-0.9, 0.0, 1.2], n, p=[0.3, 0.4, 0.3])
-    own[:, HURDLES.index("funds")] = rng.choice([-0.3, 0.3], n)
     flow = np.zeros((n, len(FLOWS)))
-    flow[:, FLOWS.index("challenge")] = rng.choice([-0.5, 1.0], n, p=[0.65, 0.35])
-    flow[:, FLOWS.index("none")] = rng.choice([-0.5, 1.7], n, p=[0.75, 0.25])
+    flow[:, FLOWS.index("challenge")] = rng.choice([-0.4, 1.2], n, p=[0.65, 0.35])
+    flow[:, FLOWS.index("none")] = rng.choice([-0.4, 1.9], n, p=[0.75, 0.25])
     route = np.zeros((n, len(ROUTES)))
     shunned = rng.choice([ROUTES.index(name) for name in ("north", "harbor", "summit", "delta")], n)
-    route[np.arange(n), shunned] = np.where(rng.random(n) < 0.45, 1.5, 0.0)
+    route[np.arange(n), shunned] = np.where(rng.random(n) < 0.35, 1.8, 0.0)
     return own, flow, route, rng.uniform(0.3, 0.7, n)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +33,12 @@ _SHARES = {
     "tokens": 0.45,
     "recurring": 0.03,
 }
-_FUNDING_SHARES = {"KR": (0.70, 0.27, 0.03), "JP": (0.76, 0.14, 0.10), "TW": (0.74, 0.22, 0.04), "US": (0.48, 0.42, 0.10)}
+_FUNDING_SHARES = {
+    "KR": (0.70, 0.27, 0.03),
+    "JP": (0.76, 0.14, 0.10),
+    "TW": (0.74, 0.22, 0.04),
+    "US": (0.48, 0.42, 0.10),
+}
 _BRAND_SHARES = {
     "KR": (0.46, 0.42, 0.05, 0.03, 0.04),
     "JP": (0.42, 0.20, 0.06, 0.32, 0.00),
@@ -53,6 +59,7 @@ _USUAL_AMOUNT = {  # in major units, per merchant category
     "TW": (1_300.0, 5_600.0, 900.0, 330.0, 7_500.0, 880.0),
     "US": (58.0, 210.0, 64.0, 15.0, 340.0, 36.0),
 }
+_MIDDLE_AMOUNT = {"KR": 38_000.0, "JP": 4_500.0, "TW": 1_100.0, "US": 55.0}  # over all categories
 _ROUND_TO_MINOR = {"KR": 100, "JP": 10, "TW": 100, "US": 50}
 _MINOR_PER_MAJOR = {"KR": 1, "JP": 1, "TW": 100, "US": 100}
 _LOCAL_HOURS = np.array(  # how busy each local hour is
@@ -68,17 +75,16 @@ class Details(NamedTuple):
     rtt_ms: _F
     form_seconds: _F
     form_errors: _I
-    merchant_country: _I
     brand: _I  # of the customer
     funding: _I  # of the customer
-    issuer_country: _I  # of the customer
 
 
-def _by_country(rng: np.random.Generator, country: _I, shares: dict[str, tuple[float, ...]]) -> _I:
+def _by_country(rng: np.random.Generator, country: _I, shares: Mapping[str, tuple[float, ...]]) -> _I:
     """One of each country's members, by its shares."""
     cumulative = np.cumsum([shares[name] for name in COUNTRIES], axis=1)
     cumulative /= cumulative[:, -1:]
-    return (rng.random(len(country))[:, None] > cumulative[country]).sum(axis=1)
+    picks: _I = (rng.random(len(country))[:, None] > cumulative[country]).sum(axis=1)
+    return picks
 
 
 def _rows(dtype: np.dtype[np.void], **columns: npt.NDArray[Any]) -> npt.NDArray[np.void]:
@@ -89,21 +95,21 @@ def _rows(dtype: np.dtype[np.void], **columns: npt.NDArray[Any]) -> npt.NDArray[
     return out
 
 
-def _method_shares() -> dict[str, tuple[float, ...]]:
+def _method_shares() -> Mapping[str, tuple[float, ...]]:
     return {c: tuple(METHOD_SHARES[c].get(method, 0.0) for method in METHODS) for c in COUNTRIES}
 
 
 def draw_people(
     n: int, story: Story, priors: _F, days: float, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.void], dict[str, _I]]:
-    """`n` customers, and the codes of their cards' brand, funding and issuing country.
+    """`n` customers, and the codes of their cards' brand and funding.
 
     `priors` [country, 3, 3] are the shares of the levels of patience, skill and means.
     """
     country = rng.choice(len(COUNTRIES), n, p=_COUNTRY_SHARES)
     abroad = rng.random(n) < _SHARES["abroad"]
     issuer_country = np.where(abroad, (country + rng.integers(1, len(COUNTRIES), n)) % len(COUNTRIES), country)
-    weight = 1.0 / (np.arange(ISSUERS_EACH) + 2.0)
+    weight = 1.0 / (np.arange(ISSUERS_EACH) + 1.0)
     issuer = issuer_country * ISSUERS_EACH + rng.choice(ISSUERS_EACH, n, p=weight / weight.sum())
     funding = _by_country(rng, country, _FUNDING_SHARES)
     brand = _by_country(rng, country, _BRAND_SHARES)
@@ -121,7 +127,7 @@ def draw_people(
         PERSON_ROW,
         country=country,
         issuer=issuer,
-        abroad=abroad,
+        issuer_country=issuer_country,
         debit=funding == 1,
         prepaid=funding == 2,
         expiry=rng.uniform(0.0, 48.0, n),
@@ -137,7 +143,7 @@ def draw_people(
         skill=kind[:, 1],
         means=kind[:, 2],
     )
-    return people, {"brand": brand, "funding": funding, "issuer_country": issuer_country}
+    return people, {"brand": brand, "funding": funding}
 
 
 def _moments(country: _I, since: _F, start_weekday_s: float, days: float, rng: np.random.Generator) -> _F:
@@ -157,9 +163,14 @@ def _moments(country: _I, since: _F, start_weekday_s: float, days: float, rng: n
 
 
 def draw_payments(
-    n: int, people: npt.NDArray[np.void], card: dict[str, _I], start_weekday_s: float, days: float, rng: np.random.Generator
+    n: int,
+    people: npt.NDArray[np.void],
+    card: dict[str, _I],
+    start_weekday_s: float,
+    days: float,
+    rng: np.random.Generator,
 ) -> tuple[npt.NDArray[np.void], Details]:
-    """`n` payments in order of arrival, with their details. `start_weekday_s`: seconds since a Monday's midnight UTC."""
+    """`n` payments in order of arrival, with their details. `start_weekday_s`: seconds since Monday, midnight UTC."""
     n_people = len(people["country"])
     eager = rng.gamma(0.9, 1.0, n_people) + 0.05
     customer = rng.choice(n_people, n, p=eager / eager.sum())
@@ -178,6 +189,7 @@ def draw_payments(
     category = rng.choice(len(MERCHANT_CATEGORIES), n, p=_CATEGORY_SHARES)
     usual = np.array([_USUAL_AMOUNT[name] for name in COUNTRIES])[country, category]
     minor = usual * np.array([_MINOR_PER_MAJOR[name] for name in COUNTRIES])[country]
+    middle = np.array([_MIDDLE_AMOUNT[name] * _MINOR_PER_MAJOR[name] for name in COUNTRIES])[country]
     unit = np.array([_ROUND_TO_MINOR[name] for name in COUNTRIES])[country]
     amount_minor = np.maximum(np.rint(minor * np.exp(0.8 * rng.standard_normal(n)) / unit), 1.0) * unit
     cents = (country == COUNTRIES.index("US")) & (rng.random(n) < 0.6)
@@ -191,19 +203,18 @@ def draw_payments(
     form_seconds = np.round(32.0 * np.exp(0.7 * rng.standard_normal(n)), 1)
     form_errors = rng.poisson(np.where(channel == CHANNELS.index("desktop_web"), 0.2, 0.35))
     away = rng.random(n) < 0.08
-    merchant = np.where(away, np.where(country == 3, 1, 3), country)
     payments = _rows(
         PAYMENT_ROW,
         at=at,
         customer=customer,
         method=method,
-        amount=np.clip(np.log(amount_minor / minor), -2.5, 2.5),
+        amount=np.clip(np.log(amount_minor / middle), -3.0, 3.0),
         category=category,
         channel=channel,
         ln_rtt=np.where(recurring, 0.0, np.log(np.where(recurring, 1.0, rtt) / 85.0)),
         ln_form=np.where(recurring, 0.0, np.log(form_seconds / 32.0)),
         form_errors=np.where(recurring, 0, form_errors).astype(np.float64),
-        abroad=away,
+        merchant_country=np.where(away, np.where(country == 3, 1, 3), country),
         recurring=recurring,
     )
     details = Details(
@@ -211,9 +222,6 @@ def draw_payments(
         rtt_ms=rtt,
         form_seconds=np.where(recurring, np.nan, form_seconds),
         form_errors=form_errors,
-        merchant_country=merchant,
         **card,
     )
     return payments, details
-
-

@@ -95,14 +95,20 @@ def pending(run: Run, end_s: float) -> _B:
 def _exemption(flow: _I, card: _B, recurring: _B, amount: _F, trusted: _B) -> _I:
     """A function of what is seen, so no cause of its own: why there is no authentication, where there is none."""
     return np.select(
-        [~card | (flow >= FLOWS.index("challenge")), recurring, flow == FLOWS.index("frictionless"), amount < -0.7, trusted],
-        [0, _EXEMPTIONS.index("recurring"), 0, _EXEMPTIONS.index("low_value"), _EXEMPTIONS.index("trusted_merchant")],
+        [~card | (flow == FLOWS.index("frictionless")) | (flow == FLOWS.index("challenge")), recurring, amount < -0.7, trusted],
+        [_EXEMPTIONS.index(name) for name in ("none", "recurring", "low_value", "trusted_merchant")],
         _EXEMPTIONS.index("risk_analysis"),
     )  # fmt: skip
 
 
 def attempts_table(
-    run: Run, people: npt.NDArray[np.void], payments: npt.NDArray[np.void], details: Details, start: datetime, end_s: float, rng: np.random.Generator
+    run: Run,
+    people: npt.NDArray[np.void],
+    payments: npt.NDArray[np.void],
+    details: Details,
+    start: datetime,
+    end_s: float,
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """The attempts in order of creation, in the contract's columns."""
     import pandas as pd
@@ -120,11 +126,18 @@ def attempts_table(
 
     waits = pending(run, end_s)
     ended = evidence(
-        Ended(ints["hurdle"], ints["reason"], ints["route"], ints["flow"], of_card(people["issuer"]), of_card(details.brand),
-              server),
+        Ended(
+            hurdle=ints["hurdle"],
+            reason=ints["reason"],
+            route=ints["route"],
+            flow=ints["flow"],
+            issuer=of_card(people["issuer"]),
+            brand=of_card(details.brand),
+            server=server,
+        ),
         OUTCOMES,
         rng,
-    )  # fmt: skip
+    )
     duration = np.round(floats["duration"], 3)
     table: dict[str, object] = {
         "attempt_id": _ids("a", np.arange(len(payment))),
@@ -134,7 +147,7 @@ def attempts_table(
         "amount_minor": details.amount_minor[payment],
         "currency": _category(country, tuple(CURRENCIES[name] for name in COUNTRIES)),
         "country": _category(country, COUNTRIES),
-        "merchant_country": _category(details.merchant_country[payment], COUNTRIES),
+        "merchant_country": _category(payments["merchant_country"][payment], COUNTRIES),
         "merchant_category": _category(payments["category"][payment], MERCHANT_CATEGORIES),
         "recurring": _flags(recurring),
         "customer_tenure_days": np.round(np.maximum(people["tenure"][customer] + created / 86400.0, 0.0), 2),
@@ -149,7 +162,7 @@ def attempts_table(
         "card_brand": _category(of_card(details.brand), BRANDS),
         "card_funding": _category(of_card(details.funding), FUNDINGS),
         "issuer": _category(of_card(people["issuer"]), ISSUERS),
-        "issuer_country": _category(of_card(details.issuer_country), COUNTRIES),
+        "issuer_country": _category(of_card(people["issuer_country"]), COUNTRIES),
         "card_months_to_expiry": np.where(
             card, np.floor((people["expiry"][customer] - created / _MONTH_S) * 100.0) / 100.0, np.nan
         ),

@@ -50,8 +50,8 @@ class Story:
 
     name: str
     meaning: str
-    route_health: Health = Health(well_hours=110.0, ill_hours=2.5, illness=2.8)
-    issuer_health: Health = Health(well_hours=240.0, ill_hours=3.0, illness=3.2)
+    route_health: Health = Health(well_hours=150.0, ill_hours=5.0, illness=2.0)
+    issuer_health: Health = Health(well_hours=300.0, ill_hours=6.0, illness=2.4)
     gateway_countries: tuple[str, ...] = ()
     agreement_share: float = 0.15
 

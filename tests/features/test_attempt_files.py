@@ -122,15 +122,11 @@ def test_an_integer_column_of_a_database_may_hold_missing_values(tmp_path: Path)
     assert frame["prior_payments"].tolist() == [pd.NA, 3]
 
 
-@pytest.mark.parametrize(
-    "row", ["a3,p3,2026-01-05T10:00:00Z", ROWS[0].replace("a1", "a9") + ",,,", f"{PAN},x"]
-)
+@pytest.mark.parametrize("row", ["a3,p3,2026-01-05T10:00:00Z", ROWS[0].replace("a1", "a9") + ",,,", f"{PAN},x"])
 def test_a_broken_row_is_named(shop: Path, row: str) -> None:
     shop.write_text(shop.read_text() + row + "\n" + ROWS[0].replace("a1", "a4") + "\n")
     got = row.count(",") + 1
-    assert (
-        refusal(shop) == f"{shop}: row 4, (the whole row) '{got} values': want 10 values, as the header has"
-    )
+    assert refusal(shop) == f"{shop}: row 4, (the whole row) '{got} values': want 10 values, as the header has"
 
 
 def test_a_number_that_is_none_is_named_with_its_row(shop: Path) -> None:
@@ -218,9 +214,7 @@ def test_a_missing_sqlite_file_is_refused_and_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "url", ["nosuch://reader:hunter2@host/shop", "mysql+nosuch://reader:hunter2@host/shop"]
-)
+@pytest.mark.parametrize("url", ["nosuch://reader:hunter2@host/shop", "mysql+nosuch://reader:hunter2@host/shop"])
 def test_a_database_that_is_not_known_is_refused_without_its_password(url: str) -> None:
     assert "hunter2" not in refusal(url, query="SELECT 1")
 

@@ -42,9 +42,7 @@ FULL: dict[str, Sequence[Any]] = {
     "method": ["card", "wallet", "konbini", "card"],
     "issuer": ["41111111", None, None, "bank-7"],
     "auth_flow": ["challenge", None, None, "none"],
-    "resolved_at": pd.to_datetime(
-        ["2026-01-05T09:30:20Z", "2026-01-05T09:31:05Z", "2026-01-05T10:00:00Z", None]
-    ),
+    "resolved_at": pd.to_datetime(["2026-01-05T09:30:20Z", "2026-01-05T09:31:05Z", "2026-01-05T10:00:00Z", None]),
     "code_scheme": ["iso8583", None, None, None],
     "response_code": ["05", None, None, None],
     "outcome": ["bank_decline", "success", "unclassified", None],
@@ -141,14 +139,10 @@ def test_declared_columns_are_kept_and_checked() -> None:
         Column("basket_size", "float64", "items", False, False, "before", "items in the basket"),
         Column("tier", "category", "", False, False, "before", "the customer's tier"),
     ]
-    frame = checked(
-        attempts(basket_size=["1", "2.5", "", None], tier=["gold", None, "gold", "tin"]), extra=extra
-    )
+    frame = checked(attempts(basket_size=["1", "2.5", "", None], tier=["gold", None, "gold", "tin"]), extra=extra)
     assert frame["basket_size"].dropna().tolist() == [1, 2.5]
     assert list(frame["tier"].cat.categories) == ["gold", "tin"]
-    assert "row 2, basket_size 'two'" in refusal(
-        attempts(basket_size=[1, "two", 3, 4], tier=None), extra=extra
-    )
+    assert "row 2, basket_size 'two'" in refusal(attempts(basket_size=[1, "two", 3, 4], tier=None), extra=extra)
 
 
 def test_a_declared_column_may_not_take_a_name_of_the_contract() -> None:
@@ -250,15 +244,11 @@ def test_a_closed_vocabulary_is_the_one_that_the_contract_lists(name: str) -> No
 
 
 def test_a_probability_that_was_summed_may_be_a_hair_above_one() -> None:
-    assert (
-        checked(attempts(propensity=[0.1 + 0.2 + 0.7, 1 + 4e-16, 1, None]))["propensity"].notna().sum() == 3
-    )
+    assert checked(attempts(propensity=[0.1 + 0.2 + 0.7, 1 + 4e-16, 1, None]))["propensity"].notna().sum() == 3
 
 
 def test_every_number_of_the_table_has_a_range() -> None:
-    assert RANGES.keys() == {
-        name for name, column in columns().items() if column.type in {"int64", "float64"}
-    }
+    assert RANGES.keys() == {name for name, column in columns().items() if column.type in {"int64", "float64"}}
 
 
 def test_times_without_a_zone_are_refused() -> None:
@@ -279,9 +269,7 @@ def test_a_time_within_a_days_difference_of_clocks_is_accepted() -> None:
 
 
 def test_whole_numbers_that_pandas_made_floats_are_whole_again() -> None:
-    frame = checked(
-        attempts(prior_payments=[0.0, 1.0, np.nan, 7.0], merchant_category=[5411.0, np.nan, 1, 2])
-    )
+    frame = checked(attempts(prior_payments=[0.0, 1.0, np.nan, 7.0], merchant_category=[5411.0, np.nan, 1, 2]))
     assert frame["prior_payments"].tolist() == [0, 1, pd.NA, 7]
     assert list(frame["merchant_category"].cat.categories) == ["1", "2", "5411"]
 
@@ -326,9 +314,7 @@ def test_an_outcome_whose_time_nobody_recorded_is_accepted() -> None:
 
 
 def test_faults_are_told_all_at_once_and_each_once() -> None:
-    frame = attempts(
-        currency=["EU"] * 4, country=["Korea"] * 4, amount_minor=[-1] * 4, created_at=["soon"] * 4
-    )
+    frame = attempts(currency=["EU"] * 4, country=["Korea"] * 4, amount_minor=[-1] * 4, created_at=["soon"] * 4)
     with pytest.raises(BadInput) as caught:
         checked(frame)
     assert sorted(fault.column for fault in caught.value.faults) == [
@@ -352,9 +338,7 @@ def test_an_empty_frame_is_refused() -> None:
 
 
 def test_a_column_twice_is_refused() -> None:
-    frame = pd.concat(
-        [attempts(), attempts()[["route_"]] if "route_" in FULL else attempts()[["method"]]], axis=1
-    )
+    frame = pd.concat([attempts(), attempts()[["route_"]] if "route_" in FULL else attempts()[["method"]]], axis=1)
     assert "method: want one column of this name, not more" in refusal(frame)
 
 
@@ -363,9 +347,7 @@ def test_a_column_of_lists_is_refused() -> None:
 
 
 def test_a_column_of_values_of_many_types_is_refused() -> None:
-    assert "form_seconds: want values of one type" in refusal(
-        attempts(form_seconds=[1.5, {"a": 1}, "x", b"y"])
-    )
+    assert "form_seconds: want values of one type" in refusal(attempts(form_seconds=[1.5, {"a": 1}, "x", b"y"]))
 
 
 ODD = [
@@ -383,9 +365,7 @@ ODD = [
     pa.array(["", "nan", "0x10", "1e3"]),
     pa.array([-(2**40), 2**40, 0, None], pa.timestamp("s", "UTC")),
     pa.array([0, 1, 2, None], pa.timestamp("ns")),
-    pa.array(
-        ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-02-30T00:00:00Z", "2026-01-05T25:00:00Z"]
-    ),
+    pa.array(["0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "2026-02-30T00:00:00Z", "2026-01-05T25:00:00Z"]),
     pa.array(["x" * 1000, "\u202e", "\x00", "é"]).dictionary_encode(),
 ]
 

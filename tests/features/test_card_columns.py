@@ -24,9 +24,7 @@ def card_numbers(count: int, seed: int) -> list[str]:
     rng = random.Random(seed)
     numbers = []
     for _ in range(count):
-        network = rng.choice(
-            [network for network in NETWORKS if network.network in {"visa", "mastercard", "jcb"}]
-        )
+        network = rng.choice([network for network in NETWORKS if network.network in {"visa", "mastercard", "jcb"}])
         body = str(rng.randint(network.low, network.high)) + "".join(rng.choices(string.digits, k=9))
         numbers.append(next(body + last for last in string.digits if luhn_ok(body + last)))
     return numbers
@@ -51,9 +49,7 @@ IDENTIFIERS: dict[str, Callable[[random.Random, int], list[str]]] = {
     "prefixed": lambda rng, n: [f"ord-{rng.randint(10**15, 10**16 - 1)}" for _ in range(n)],
     "decimals": lambda rng, n: [repr(rng.random() * 9) for _ in range(n)],
     "times": lambda rng, n: [str(pd.Timestamp(rng.randint(0, 2 * 10**18))) for _ in range(n)],
-    "dashed": lambda rng, n: [
-        f"{rng.randint(1000, 9999)}-{rng.randint(10**11, 10**12 - 1)}" for _ in range(n)
-    ],
+    "dashed": lambda rng, n: [f"{rng.randint(1000, 9999)}-{rng.randint(10**11, 10**12 - 1)}" for _ in range(n)],
 }
 
 
@@ -66,8 +62,7 @@ def test_columns_of_identifiers_are_left_alone(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["random 16 digits", "19 digits", "counter in Visa's range"])
 def test_integer_identifiers_are_left_alone(kind: str) -> None:
     refused = sum(
-        bool(found(np.array(IDENTIFIERS[kind](random.Random(seed), 300), dtype=np.uint64)))
-        for seed in range(60)
+        bool(found(np.array(IDENTIFIERS[kind](random.Random(seed), 300), dtype=np.uint64))) for seed in range(60)
     )
     assert refused == 0
 
@@ -77,9 +72,7 @@ def test_a_column_of_card_numbers_is_found(count: int) -> None:
     assert all(found(card_numbers(count, seed)) == [(1, count)] for seed in range(40))
 
 
-@pytest.mark.parametrize(
-    "type_", [pa.int64(), pa.uint64(), pa.float64(), pa.decimal128(20), pa.large_string()]
-)
+@pytest.mark.parametrize("type_", [pa.int64(), pa.uint64(), pa.float64(), pa.decimal128(20), pa.large_string()])
 def test_card_numbers_of_any_type_are_found(type_: pa.DataType) -> None:
     numbers = card_numbers(50, seed=3)
     array = pa.array(numbers) if pa.types.is_large_string(type_) else pa.array([int(n) for n in numbers])

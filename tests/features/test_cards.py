@@ -159,9 +159,7 @@ def test_any_text_can_be_asked_about(text: str) -> None:
     assert contains_card_number(text) in {True, False}
 
 
-@pytest.mark.parametrize(
-    "name", ["cvv", "CVC2", "card_number", "Card Number", "cardNumber", "PAN", "security-code"]
-)
+@pytest.mark.parametrize("name", ["cvv", "CVC2", "card_number", "Card Number", "cardNumber", "PAN", "security-code"])
 def test_names_of_card_data_are_secret(name: str) -> None:
     assert is_secret_name(name)
 

@@ -93,24 +93,18 @@ def test_summer_time_is_kept_also_where_the_clock_is_set(local: str, utc: str, a
 
 
 def test_times_may_be_written_in_another_way() -> None:
-    frame = mapped(
-        '  resolved_at: {from: done, format: "%d.%m.%Y %H:%M", plus_s: 1.5}\n', done=["5.1.2026 11:00"] * 3
-    )
+    frame = mapped('  resolved_at: {from: done, format: "%d.%m.%Y %H:%M", plus_s: 1.5}\n', done=["5.1.2026 11:00"] * 3)
     assert frame["resolved_at"].tolist() == [pd.Timestamp("2026-01-05T11:00:01.5Z")] * 3
 
 
-@pytest.mark.parametrize(
-    ("epoch", "number"), [("s", 1767610800), ("ms", 1767610800_000), ("us", 1767610800_000_000)]
-)
+@pytest.mark.parametrize(("epoch", "number"), [("s", 1767610800), ("ms", 1767610800_000), ("us", 1767610800_000_000)])
 def test_times_may_be_counted_since_1970(epoch: str, number: int) -> None:
     frame = mapped(f"  resolved_at: {{from: done, epoch: {epoch}}}\n", done=[number, number, None])
     assert frame["resolved_at"].tolist() == [pd.Timestamp("2026-01-05T11:00:00Z")] * 2 + [pd.NaT]
 
 
 def test_a_time_that_is_written_otherwise_is_refused_with_its_row() -> None:
-    message = refusal(
-        '  resolved_at: {from: done, format: "%d.%m.%Y"}\n', done=["5.1.2026", "2026-01-05", ""]
-    )
+    message = refusal('  resolved_at: {from: done, format: "%d.%m.%Y"}\n', done=["5.1.2026", "2026-01-05", ""])
     assert "row 2, resolved_at '2026-01-05': want a time written as %d.%m.%Y" in message
 
 
@@ -125,9 +119,7 @@ def test_amounts_in_major_units_become_exactly_the_minor_units(minor: int, money
 
 
 def test_an_amount_finer_than_the_minor_unit_is_refused() -> None:
-    assert "row 2, amount_minor '5.255': want a whole number of minor units" in refusal(
-        amount=["5", "5.255", "1"]
-    )
+    assert "row 2, amount_minor '5.255': want a whole number of minor units" in refusal(amount=["5", "5.255", "1"])
 
 
 def test_an_amount_in_each_rows_own_currency_is_counted_in_its_unit() -> None:
@@ -141,24 +133,22 @@ def test_an_amount_in_each_rows_own_currency_is_counted_in_its_unit() -> None:
 
 
 def test_a_factor_converts_units() -> None:
-    assert mapped("  form_seconds: {from: ms, factor: 0.001}\n", ms=[1500, None, 2])["form_seconds"].tolist()[
-        ::2
-    ] == [1.5, 0.002]
+    assert mapped("  form_seconds: {from: ms, factor: 0.001}\n", ms=[1500, None, 2])["form_seconds"].tolist()[::2] == [
+        1.5,
+        0.002,
+    ]
 
 
 def test_a_value_that_the_mapping_does_not_know_is_refused() -> None:
     message = refusal(land=["Norge", "Sverige", "Sverige"])
     assert (
-        message == "shop.csv: row 2, country 'Sverige': want one of the mapping's values:"
-        " Norge | Deutschland (2 rows)"
+        message == "shop.csv: row 2, country 'Sverige': want one of the mapping's values: Norge | Deutschland (2 rows)"
     )
 
 
 @pytest.mark.parametrize(("others", "seen"), [("keep", ["visa", "other"]), ("missing", ["visa"])])
 def test_other_values_are_kept_or_dropped_if_the_mapping_says_so(others: str, seen: list[str]) -> None:
-    frame = mapped(
-        f"  card_brand: {{from: card, values: {{V: visa}}, others: {others}}}\n", card=["V", "other", None]
-    )
+    frame = mapped(f"  card_brand: {{from: card, values: {{V: visa}}, others: {others}}}\n", card=["V", "other", None])
     assert frame["card_brand"].dropna().tolist() == seen
 
 
@@ -169,9 +159,7 @@ def test_a_value_may_be_mapped_to_nothing() -> None:
 
 @pytest.mark.parametrize("success", [[1, 0, None], [True, False, None], ["1", "0", ""], [1.0, 0.0, None]])
 def test_truths_of_any_type_are_mapped_by_how_they_are_written(success: list[Any]) -> None:
-    text = (
-        "  outcome: {from: ok, values: {1: success, true: success, 0: unclassified, false: unclassified}}\n"
-    )
+    text = "  outcome: {from: ok, values: {1: success, true: success, 0: unclassified, false: unclassified}}\n"
     assert mapped(text, ok=success)["outcome"].dropna().tolist() == ["success", "unclassified"]
 
 
@@ -231,9 +219,7 @@ def payments(rows: list[tuple[int, str, int]]) -> list[str]:
         }
     )
     mapping = parse_mapping(PAYMENTS)
-    return [
-        name.removeprefix("shop-") for name in check_attempts(frame, mapping=mapping, now=NOW)["payment_id"]
-    ]
+    return [name.removeprefix("shop-") for name in check_attempts(frame, mapping=mapping, now=NOW)["payment_id"]]
 
 
 @pytest.mark.parametrize(
@@ -254,11 +240,7 @@ def test_attempts_are_grouped_into_payments(rows: list[tuple[int, str, int]], ex
 
 
 @settings(max_examples=40)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 400), st.sampled_from("vm"), st.integers(0, 1)), min_size=1, max_size=30
-    )
-)
+@given(st.lists(st.tuples(st.integers(0, 400), st.sampled_from("vm"), st.integers(0, 1)), min_size=1, max_size=30))
 def test_grouping_agrees_with_going_through_the_rows_one_by_one(rows: list[tuple[int, str, int]]) -> None:
     open_: dict[str, tuple[int, int]] = {}
     expected = [""] * len(rows)
@@ -279,9 +261,7 @@ def test_retries_can_have_a_rule_of_their_own() -> None:
     first: {from: PSP, values: {north: 0.7, harbor: 0.3}}
     later: {constant: 0.5}
 """
-    frame = mapped(
-        text, PSP=["north", "harbor", "harbor"], time=[f"2026-01-05T09:{m}:00" for m in (31, 30, 40)]
-    )
+    frame = mapped(text, PSP=["north", "harbor", "harbor"], time=[f"2026-01-05T09:{m}:00" for m in (31, 30, 40)])
     assert frame["propensity"].tolist() == [0.5, 0.3, 0.3]
 
 

@@ -69,9 +69,7 @@ def test_plausible_reasons_are_the_fewest_that_reach_the_level(p):
     together = sum(p[reason] for reason in found.plausible)
     assert together >= PLAUSIBLE - 1e-9
     assert together - p[found.plausible[-1]] < PLAUSIBLE
-    assert min(p[r] for r in found.plausible) >= max(
-        (p[r] for r in REASONS if r not in found.plausible), default=0
-    )
+    assert min(p[r] for r in found.plausible) >= max((p[r] for r in REASONS if r not in found.plausible), default=0)
 
 
 @given(probabilities)

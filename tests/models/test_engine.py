@@ -145,9 +145,7 @@ class TestAfterAFailure:
         assert diagnosis["plausible"] == ["insufficient_funds", "generic_decline"]
 
     def test_a_lost_card_is_never_tried_again_however_likely_it_looks(self):
-        answer = ask(
-            FakePredictor({"same": 0.99, "route": 0.99, "step": 0.99, "later": 0.99, "wallet": 0.1}), LOST
-        )
+        answer = ask(FakePredictor({"same": 0.99, "route": 0.99, "step": 0.99, "later": 0.99, "wallet": 0.1}), LOST)
         assert answer["suggestion"]["candidate_id"] == "wallet"
         assert {block["candidate_id"] for block in answer["blocked"]} == {"same", "route", "step", "later"}
 
@@ -203,9 +201,7 @@ class TestAfterAFailure:
         assert answer["suggestion"]["action"] == "alternate_method"
 
     def test_the_same_again_after_an_unfinished_challenge_is_called_resuming(self):
-        answer = ask(
-            FakePredictor({"same": 0.9}, {"challenge_abandoned": 1.0}), {"last_event": "challenge_closed"}
-        )
+        answer = ask(FakePredictor({"same": 0.9}, {"challenge_abandoned": 1.0}), {"last_event": "challenge_closed"})
         assert (answer["suggestion"]["action"], answer["suggestion"]["candidate_id"]) == (
             "resume_session",
             "same",
@@ -218,9 +214,7 @@ class TestAfterAFailure:
         assert [entry["candidate_id"] for entry in answer["ranking"]] == ["wallet"]
 
     def test_the_ranking_is_by_success_probability(self):
-        answer = ask(
-            FakePredictor({"same": 0.2, "route": 0.9, "step": 0.5, "later": 0.4, "wallet": 0.7}), SILENT
-        )
+        answer = ask(FakePredictor({"same": 0.2, "route": 0.9, "step": 0.5, "later": 0.4, "wallet": 0.7}), SILENT)
         assert [entry["candidate_id"] for entry in answer["ranking"]] == [
             "route",
             "wallet",
@@ -248,9 +242,9 @@ class TestAfterAFailure:
         assert given_ == (ATTEMPT, SILENT, EVERY)
 
     def test_because_names_the_code_and_the_comparison(self):
-        because = ask(FakePredictor({"wallet": 0.8, "route": 0.3}), {**SILENT, "response_code": "51"})[
-            "suggestion"
-        ]["because"]
+        because = ask(FakePredictor({"wallet": 0.8, "route": 0.3}), {**SILENT, "response_code": "51"})["suggestion"][
+            "because"
+        ]
         assert because == [
             "code 51 (iso8583): there is not enough money on the account",
             "wallet: 80% likely to succeed, against 30% for card by harbor",
@@ -333,9 +327,7 @@ evidences = st.fixed_dictionaries(
     {},
     optional={
         "code_scheme": st.sampled_from(["iso8583", "stripe", "adyen", "acme"]),
-        "response_code": st.sampled_from(
-            ["05", "41", "51", "54", "68", "91", "R0", "94", "fraudulent", "12", "?"]
-        ),
+        "response_code": st.sampled_from(["05", "41", "51", "54", "68", "91", "R0", "94", "fraudulent", "12", "?"]),
         "advice_code": st.sampled_from(["01", "03", "21", "24", "30", "1", "?"]),
         "trans_status": st.sampled_from(["Y", "N", "U", "R", "C"]),
         "trans_status_reason": st.sampled_from(["01", "10", "14"]),
@@ -377,9 +369,7 @@ def test_every_request_gets_a_suggestion_that_no_rule_forbids(random, evidence, 
         assert suggestion["candidate_id"] in {candidate["candidate_id"] for candidate in candidates}
     if candidates is not None:
         assert len(blocked) + len(answer["ranking"]) == len(candidates)
-    code = explain_code(
-        (evidence or {}).get("code_scheme") or "", (evidence or {}).get("response_code") or "", brand
-    )
+    code = explain_code((evidence or {}).get("code_scheme") or "", (evidence or {}).get("response_code") or "", brand)
     if code is not None and code.rule is not None and suggestion["action"] != "fix_details":
         assert suggestion["method"] != "card"
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer

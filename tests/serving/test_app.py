@@ -146,9 +146,7 @@ class TestErrors:
         problem(response, 405, "method_not_allowed")
         assert response.headers["allow"] == allow
 
-    @pytest.mark.parametrize(
-        "kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""]
-    )
+    @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""])
     def test_another_type_is_refused(self, app, send, question, kind):
         response = send(app, "POST", "/v1/score", question, headers={"content-type": kind})
         problem(response, 415, "unsupported_media_type")
@@ -185,9 +183,7 @@ class TestErrors:
 
     def test_a_body_of_just_the_limit_is_read(self, send, question):
         body = json.dumps(question).encode()
-        assert send(
-            App(Engine(None), ServiceSettings(most_body_bytes=len(body))), "POST", "/v1/score", body
-        ).is_success
+        assert send(App(Engine(None), ServiceSettings(most_body_bytes=len(body))), "POST", "/v1/score", body).is_success
         smaller = App(Engine(None), ServiceSettings(most_body_bytes=len(body) - 1))
         problem(send(smaller, "POST", "/v1/score", body), 413, "body_too_large")
 
@@ -213,14 +209,9 @@ class TestErrors:
 
 class TestRequestId:
     def test_the_client_s_is_kept(self, app, send):
-        assert (
-            send(app, "GET", "/livez", headers={"x-request-id": "Abc-1.2_3"}).headers["x-request-id"]
-            == "Abc-1.2_3"
-        )
+        assert send(app, "GET", "/livez", headers={"x-request-id": "Abc-1.2_3"}).headers["x-request-id"] == "Abc-1.2_3"
 
-    @pytest.mark.parametrize(
-        "harmful", [PAN, "a b", "x" * 65, "", "<script>", "é".encode().decode("latin-1")]
-    )
+    @pytest.mark.parametrize("harmful", [PAN, "a b", "x" * 65, "", "<script>", "é".encode().decode("latin-1")])
     def test_a_harmful_one_is_replaced(self, app, send, harmful):
         given_ = send(app, "GET", "/livez", headers={"x-request-id": harmful.encode("latin-1")})
         assert given_.headers["x-request-id"] != harmful
@@ -252,17 +243,13 @@ def raw(app, messages, **scope):
 
 def test_a_body_may_come_in_pieces(app, question):
     body = json.dumps(question).encode()
-    pieces = [
-        {"type": "http.request", "body": body[i : i + 50], "more_body": True} for i in range(0, len(body), 50)
-    ]
+    pieces = [{"type": "http.request", "body": body[i : i + 50], "more_body": True} for i in range(0, len(body), 50)]
     sent, _ = raw(app, [*pieces, {"type": "http.request"}])
     assert sent[0]["status"] == 200
 
 
 def test_a_client_that_leaves_gets_no_answer(app):
-    sent, _ = raw(
-        app, [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
-    )
+    sent, _ = raw(app, [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
     assert sent == []
 
 
@@ -336,9 +323,7 @@ candidates = st.lists(
 
 
 @given(attempts, st.none() | evidences, st.none() | candidates, st.booleans())
-def test_every_well_formed_question_gets_a_suggestion(
-    app, rules_app, send, attempt, evidence, candidates, with_model
-):
+def test_every_well_formed_question_gets_a_suggestion(app, rules_app, send, attempt, evidence, candidates, with_model):
     question = {"attempt": attempt, "evidence": evidence, "candidates": candidates}
     response = send(app if with_model else rules_app, "POST", "/v1/score", question)
     assert response.status_code == 200, response.text
@@ -349,9 +334,7 @@ secrets = st.sampled_from([PAN, int(PAN), f"x {PAN}", "4111 1111 1111 1111"])
 
 
 @given(
-    st.lists(
-        st.sampled_from(["attempt", "evidence", "candidates", "previous", "x", PAN]), min_size=1, max_size=3
-    ),
+    st.lists(st.sampled_from(["attempt", "evidence", "candidates", "previous", "x", PAN]), min_size=1, max_size=3),
     st.sampled_from(["method", "route", "amount_minor", "cvv", "pan", "outcome", PAN]),
     secrets,
 )

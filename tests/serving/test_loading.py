@@ -119,9 +119,7 @@ class TestLoad:
         assert served.card is None
 
     @pytest.mark.parametrize("error", [ArtifactMismatch("other features"), ValueError("x"), OSError("x")])
-    def test_a_model_that_does_not_load_means_the_rules_and_says_why(
-        self, predictor_module, tmp_path, log, error
-    ):
+    def test_a_model_that_does_not_load_means_the_rules_and_says_why(self, predictor_module, tmp_path, log, error):
         def fail(folder):
             raise error
 
@@ -153,9 +151,7 @@ class TestResolve:
         artifacts = SimpleNamespace(download_artifacts=download_artifacts)
         module = SimpleNamespace(MlflowClient=MlflowClient, artifacts=artifacts)
         monkeypatch.setitem(sys.modules, "mlflow", module)
-        monkeypatch.setitem(
-            sys.modules, "mlflow.exceptions", SimpleNamespace(MlflowException=MlflowException)
-        )
+        monkeypatch.setitem(sys.modules, "mlflow.exceptions", SimpleNamespace(MlflowException=MlflowException))
         return MlflowException
 
     @pytest.mark.parametrize(

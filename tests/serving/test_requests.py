@@ -230,9 +230,7 @@ def test_an_end_before_the_start_is_refused(question, now):
 
 
 def test_a_declared_column_is_read_like_any_other(question, now):
-    loyalty = Column(
-        "loyalty", "float64", "points", required=False, for_training=False, known="before", meaning=""
-    )
+    loyalty = Column("loyalty", "float64", "points", required=False, for_training=False, known="before", meaning="")
     question["attempt"]["loyalty"] = 12
     assert RequestReader([loyalty]).read(question, now=now).attempt["loyalty"] == 12.0
     assert pointers(question, now) == ["/attempt/loyalty"]
@@ -261,13 +259,10 @@ anything = st.recursive(
 parts = st.fixed_dictionaries(
     {},
     optional={
-        "attempt": anything
-        | st.dictionaries(st.sampled_from(["method", "created_at", "amount_minor", PAN]), anything),
+        "attempt": anything | st.dictionaries(st.sampled_from(["method", "created_at", "amount_minor", PAN]), anything),
         "evidence": anything | st.dictionaries(st.sampled_from(["duration_s", "resolved_at", "x"]), anything),
-        "previous": anything
-        | st.lists(st.dictionaries(st.sampled_from(["created_at", "outcome"]), anything)),
-        "candidates": anything
-        | st.lists(st.dictionaries(st.sampled_from(["candidate_id", "wait_s"]), anything)),
+        "previous": anything | st.lists(st.dictionaries(st.sampled_from(["created_at", "outcome"]), anything)),
+        "candidates": anything | st.lists(st.dictionaries(st.sampled_from(["candidate_id", "wait_s"]), anything)),
     },
 )
 

@@ -67,9 +67,7 @@ def test_bentoml_s_own_routes_give_our_errors(server, method, path, status):
 
 def test_a_body_of_ten_megabytes_is_refused_over_the_wire(server):
     client, _ = server
-    response = client.post(
-        "/v1/score", content=b"x" * 10_000_000, headers={"content-type": "application/json"}
-    )
+    response = client.post("/v1/score", content=b"x" * 10_000_000, headers={"content-type": "application/json"})
     assert response.status_code == 413
 
 

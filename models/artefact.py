@@ -1,0 +1,195 @@
+"""A model on disk: data and nothing else. Trees as text, the rest as JSON and plain arrays, a manifest of hashes.
+
+    manifest.json       format, fingerprint of the features, sha256 and size of every other file
+    model.json          encoder, heads, calibrations, ways to pay, window of the training data
+    success.txt …       the trees of each head (LightGBM's text form)
+    history.npz         decayed outcomes at the end of the training data
+    validated/…         the heads as they were judged, before the last fit on all attempts; never served
+
+`load` reads nothing that the manifest does not list, checks each hash before parsing, and executes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from features.definitions import feature_names
+from features.errors import ArtifactMismatch
+from features.fingerprint import fingerprint
+from features.history import History
+from features.rows import Encoder
+from models.booster import Booster
+from models.heads import Calibration, Head, OutcomeModel
+
+__all__ = ["FORMAT", "Artefact", "HeadParts", "load", "save"]
+
+FORMAT = 1
+_LARGEST_FILE = 2**30
+
+
+@dataclass(frozen=True)
+class HeadParts:
+    """A head before it has a place on disk: LightGBM's text, positions of its columns, answers, calibration."""
+
+    text: str
+    columns: tuple[int, ...]
+    classes: tuple[str, ...]
+    calibration: Calibration
+
+    def head(self) -> Head:
+        """The head, ready to score."""
+        return Head(Booster(self.text), np.array(self.columns, np.int64), self.classes, self.calibration)
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """Everything that a model is. `heads` by name (success, category, reason), `validated` likewise.
+
+    `ways` are (method, route) by country, most used first. `window` holds `from`, `until` and `judged_from` (microseconds):
+    when the training attempts begin and end, and from when on the validated heads were judged. `about` is for people.
+    """
+
+    encoder: Encoder
+    heads: Mapping[str, HeadParts]
+    validated: Mapping[str, HeadParts]
+    category_shares: tuple[float, float, float, float]
+    history: History
+    ways: Mapping[str, Sequence[tuple[str, str | None]]]
+    window: Mapping[str, int]
+    about: Mapping[str, Any]
+
+    def outcome_model(self, *, validated: bool = False) -> OutcomeModel:
+        """The heads that serve; or, `validated`, those that were judged."""
+        parts = self.validated if validated else self.heads
+        heads = {name: part.head() for name, part in parts.items()}
+        return OutcomeModel(heads["success"], heads.get("category"), heads.get("reason"), self.category_shares)
+
+
+def save(artefact: Artefact, folder: Path) -> None:
+    """Write the artefact into `folder`, which must be new or empty."""
+    (folder / "validated").mkdir(parents=True)
+    for place, heads in (("", artefact.heads), ("validated/", artefact.validated)):
+        for name, part in heads.items():
+            (folder / f"{place}{name}.txt").write_text(part.text, encoding="utf-8")
+    artefact.history.save(folder / "history.npz")
+    described = {
+        "encoder": {
+            "vocabularies": {name: list(values) for name, values in artefact.encoder.vocabularies.items()},
+            "usual_log2": dict(artefact.encoder.usual_log2),
+        },
+        "features": list(feature_names()),
+        "heads": {name: _described(part) for name, part in artefact.heads.items()},
+        "validated": {name: _described(part) for name, part in artefact.validated.items()},
+        "category_shares": list(artefact.category_shares),
+        "ways": {country: [list(way) for way in ways] for country, ways in artefact.ways.items()},
+        "window": dict(artefact.window),
+        "about": dict(artefact.about),
+    }
+    (folder / "model.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
+    write_manifest(folder)
+
+
+def write_manifest(folder: Path) -> None:
+    """Hash every file of the folder into its manifest."""
+    files = {
+        path.relative_to(folder).as_posix(): {"sha256": _sha256(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
+    manifest = {"format": FORMAT, "fingerprint": fingerprint(), "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def load(folder: Path) -> Artefact:
+    """Read an artefact. Raises ArtifactMismatch, naming the difference, if it is not whole or not of these features."""
+    files = _checked_files(folder)
+    try:
+        told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        _same_features(told["features"], files)
+        return Artefact(
+            encoder=Encoder(
+                {name: tuple(values) for name, values in told["encoder"]["vocabularies"].items()},
+                told["encoder"]["usual_log2"],
+            ),
+            heads={name: _head(folder / f"{name}.txt", head) for name, head in told["heads"].items()},
+            validated={
+                name: _head(folder / "validated" / f"{name}.txt", head) for name, head in told["validated"].items()
+            },
+            category_shares=tuple(told["category_shares"]),
+            history=History.load(folder / "history.npz"),
+            ways={country: [(m, r) for m, r in ways] for country, ways in told["ways"].items()},
+            window=told["window"],
+            about=told["about"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactMismatch(f"model.json: not a model's description ({type(error).__name__}: {error})") from error
+
+
+def _checked_files(folder: Path) -> dict[str, Any]:
+    """The manifest's files, every one there and unchanged; the whole manifest under the name `manifest`."""
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        files = manifest["files"]
+        format_, _ = manifest["format"], manifest["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactMismatch(f"{path}: no manifest of a model ({type(error).__name__})") from error
+    if format_ != FORMAT:
+        raise ArtifactMismatch(f"{path}: format {format_!r}, this code reads {FORMAT}; train again")
+    for name, known in files.items():
+        file = folder / name
+        if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
+            raise ArtifactMismatch(f"{folder}: {name!r} is in the manifest and not in the folder")
+        if file.stat().st_size > _LARGEST_FILE or file.stat().st_size != known["bytes"]:
+            raise ArtifactMismatch(
+                f"{folder}: {name} has {file.stat().st_size} bytes, its manifest says {known['bytes']}"
+            )
+        if _sha256(file) != known["sha256"]:
+            raise ArtifactMismatch(f"{folder}: {name} was changed since the model was made (sha256 differs)")
+    for name in ("model.json", "history.npz", "success.txt"):
+        if name not in files:
+            raise ArtifactMismatch(f"{path}: lists no {name}")
+    return {**files, "manifest": manifest}
+
+
+def _same_features(names: Sequence[str], files: Mapping[str, Any]) -> None:
+    here, there = feature_names(), tuple(names)
+    if here != there:
+        gone, new = [n for n in there if n not in here], [n for n in here if n not in there]
+        told = ", ".join([*(f"it knows {name!r}" for name in gone[:3]), *(f"it lacks {name!r}" for name in new[:3])])
+        raise ArtifactMismatch(f"the model was made of other features ({told or 'in another order'}); train again")
+    if files["manifest"]["fingerprint"] != fingerprint():
+        raise ArtifactMismatch(
+            f"the model's features are computed otherwise here ({files['manifest']['fingerprint'][:19]}… there, "
+            f"{fingerprint()[:19]}… here); train again, or run the code that made it"
+        )
+
+
+def _described(part: HeadParts) -> dict[str, Any]:
+    return {
+        "columns": list(part.columns),
+        "classes": list(part.classes),
+        "calibration": {"weights": part.calibration.weights.tolist(), "bias": part.calibration.bias.tolist()},
+    }
+
+
+def _head(path: Path, told: Mapping[str, Any]) -> HeadParts:
+    calibration = told["calibration"]
+    return HeadParts(
+        path.read_text(encoding="utf-8"),
+        tuple(told["columns"]),
+        tuple(told["classes"]),
+        Calibration(np.array(calibration["weights"], float), np.array(calibration["bias"], float)),
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,151 @@
+"""A loaded model that answers one request: fields in, probabilities out, on arrays and never on tables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.fingerprint import fingerprint
+from features.history import History, features_of_request
+from features.rows import Encoder, slot_names
+from features.taxonomy import reasons
+from models import artefact
+from models.heads import OutcomeModel
+
+__all__ = ["Predictor", "what_if"]
+
+Fields = dict[str, Any]
+
+_CARD_ONLY = (
+    "card_brand",
+    "card_funding",
+    "card_months_to_expiry",
+    "network_token",
+    "issuer",
+    "issuer_country",
+)
+_MEANS = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
+
+
+def what_if(attempt: Mapping[str, Any], candidate: Mapping[str, Any], at: int) -> Fields:
+    """The attempt that a candidate would be, begun `at` (microseconds) plus its wait.
+
+    What the candidate names replaces the attempt's own. With another method, what belonged to the old one (the card, its
+    issuer, its route, authentication and stored credential) does not carry over: it is missing unless the candidate says it.
+    """
+    changed = {**attempt}
+    if candidate.get("method", attempt["method"]) != attempt["method"]:
+        for name in (*_CARD_ONLY, *_MEANS, "auth_exemption"):
+            changed.pop(name, None)
+    elif "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
+        changed.pop("auth_steps", None)
+    changed |= {name: value for name in _MEANS if (value := candidate.get(name)) is not None}
+    changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
+    return changed
+
+
+class Predictor:
+    """Answers the engine's questions from an artefact. Values are those of the attempts table; times in microseconds."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        model: OutcomeModel,
+        history: History,
+        ways: Mapping[str, Sequence[tuple[str, str | None]]],
+    ) -> None:
+        self.fingerprint = fingerprint()
+        self._encoder, self._model, self._history, self._ways = encoder, model, history, ways
+        self._lock = threading.Lock()  # a booster's fast path is not for two threads at once
+
+    @classmethod
+    def load(cls, folder: Path) -> Predictor:
+        """Read an artefact's folder. Raises ArtifactMismatch, naming the difference."""
+        read = artefact.load(Path(folder))
+        loaded = cls(read.encoder, read.outcome_model(), read.history, read.ways)
+        loaded._warm()
+        return loaded
+
+    def _warm(self) -> None:
+        """Have everything compiled and paged in before the first request."""
+        attempt = {
+            "created_at": self._history.until,
+            "amount_minor": 1,
+            "currency": "EUR",
+            "country": "DE",
+            "method": "card",
+        }
+        self.candidate_success(attempt, [attempt], [{"method": "card"}])
+        self.reasons(attempt, [], {})
+
+    def ways_to_pay(self, country: str) -> Sequence[tuple[str, str | None]]:
+        """(method, route) seen in that country, most used first."""
+        return self._ways.get(country, ())
+
+    def outcome(self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]) -> list[float]:
+        """Probabilities, in the order of OUTCOMES; they sum to 1."""
+        with self._lock:
+            matrix = self._features([attempt], attempt, previous)
+            found: list[float] = self._model.outcome_probability(matrix, few=True)[0].tolist()
+        return found
+
+    def candidate_success(
+        self,
+        attempt: Mapping[str, Any],
+        previous: Sequence[Mapping[str, Any]],
+        candidates: Sequence[Mapping[str, Any]],
+    ) -> list[float]:
+        """The success probability of each candidate as the next thing done after `previous`."""
+        if not candidates:
+            return []
+        at = max([attempt["created_at"], *(past.get("resolved_at") or past["created_at"] for past in previous)])
+        with self._lock:
+            matrix = self._features([what_if(attempt, one, at) for one in candidates], attempt, previous)
+            found: list[float] = self._model.success_probability(matrix, few=True).tolist()
+        return found
+
+    def reasons(
+        self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]], evidence: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """P(reason | failed, evidence); they sum to 1. The reasons of the likeliest category share out what it has."""
+        with self._lock:
+            matrix = self._features([attempt], attempt, previous)
+            if self._model.reason is None:
+                outcome = self._model.outcome_probability(matrix, few=True)[0]
+                return _spread(outcome[1:] / max(outcome[1:].sum(), 1e-12))
+            left = self._encoder.evidence([{**attempt, **evidence}])
+            names, found = self._model.reason_probability(matrix, left, few=True)
+        return dict(zip(names, found[0].tolist(), strict=True))
+
+    def _features(
+        self,
+        asked: Sequence[Mapping[str, Any]],
+        attempt: Mapping[str, Any],
+        previous: Sequence[Mapping[str, Any]],
+    ) -> npt.NDArray[np.float32]:
+        # What an earlier attempt of the payment leaves out, its country say, is as in this one
+        shared = {
+            name: attempt[name] for name in ("currency", "country", "amount_minor", "customer_id") if name in attempt
+        }
+        attempts = [*({**shared, **past} for past in previous), *asked]
+        places = range(len(previous), len(attempts))
+        rows = self._encoder.from_fields(attempts, places)
+        return features_of_request(rows, self._history, [slot_names(fields) for fields in attempts], places)
+
+
+def _spread(shares: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Category shares over the reasons of each category, evenly: the best that can be said without a reason head."""
+    from features.columns import CATEGORIES
+
+    known = reasons()
+    members = {category: [name for name, r in known.items() if r.category == category] for category in CATEGORIES}
+    return {
+        name: float(share) / len(members[category])
+        for category, share in zip(CATEGORIES, shares, strict=True)
+        for name in members[category]
+    }

@@ -1,0 +1,103 @@
+"""What a model must beat to be worth having: the prior, a table of success rates, a logistic regression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.definitions import features
+
+__all__ = ["LinearBaseline", "prior", "rate_table"]
+
+Array = npt.NDArray[Any]
+
+_SHRINKAGE = 20.0  # attempts' worth of belief in the overall shares, for small cells of the table
+_MOST_ROWS = 100_000
+
+
+def prior(outcome: Array, n: int) -> Array:
+    """The shares of the outcomes in training, for every one of `n` attempts, shape (n, 5). `outcome` may hold 5s."""
+    success = (outcome == 0).mean()
+    explained = np.bincount(outcome[(outcome > 0) & (outcome < 5)], minlength=5)[1:].astype(float)
+    why = (explained + 0.5) / (explained.sum() + 2.0)
+    return np.tile(np.concatenate([[success], (1.0 - success) * why]), (n, 1))
+
+
+def rate_table(cells: Array, outcome: Array, train: Array, asked: Array) -> Array:
+    """Outcome shares of the attempt's cell (its country × method × route, as an integer) in training, shape (n, 5)."""
+    overall = prior(outcome[train], 1)[0]
+    n = int(cells.max()) + 1
+    known = train & (outcome >= 0)
+    success = np.bincount(cells[known], outcome[known] == 0, n)
+    total = np.bincount(cells[known], minlength=n)
+    p = (success + _SHRINKAGE * overall[0]) / (total + _SHRINKAGE)
+    why = np.empty((n, 4))
+    explained = known & (outcome > 0) & (outcome < 5)
+    failures = np.bincount(cells[explained], minlength=n)
+    for o in range(1, 5):
+        mine = np.bincount(cells[explained & (outcome == o)], minlength=n)
+        why[:, o - 1] = (mine + _SHRINKAGE * overall[o] / (1.0 - overall[0])) / (failures + _SHRINKAGE)
+    table = np.hstack([p[:, None], (1.0 - p)[:, None] * why])
+    found: Array = table[cells[asked]]
+    return found
+
+
+class LinearBaseline:
+    """Logistic regression over the same features: categories one-hot, numbers standardised, missing ones flagged.
+
+    Fitted on the latest 100,000 attempts at most: it has few parameters, and more would only take longer.
+    """
+
+    def __init__(self, columns: Sequence[int], seed: int) -> None:
+        from sklearn.compose import ColumnTransformer
+        from sklearn.impute import SimpleImputer
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+        known = features()
+        self._columns = list(columns)
+        coded = [place for place, column in enumerate(columns) if known[column].categories]
+        plain = [place for place in range(len(self._columns)) if place not in coded]
+        self._numbers = make_pipeline(
+            ColumnTransformer(
+                [
+                    (
+                        "numbers",
+                        make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler()),
+                        plain,
+                    ),
+                    ("categories", OneHotEncoder(handle_unknown="ignore"), coded),
+                ]
+            )
+        )
+        self._seed = seed
+
+    def outcome_probability(self, matrix: Array, outcome: Array, train: Array, asked: Array) -> Array:
+        """P(outcome) of the `asked` rows, shape (n, 5), fitted on the rows `train` (masks); NaN never."""
+        from sklearn.linear_model import LogisticRegression
+
+        overall = prior(outcome[train], 1)[0]
+        rows = np.flatnonzero(train & (outcome >= 0))[-_MOST_ROWS:]
+        seen = self._numbers.fit_transform(self._chosen(matrix[rows]))
+        told = self._numbers.transform(self._chosen(matrix[asked]))
+        success = LogisticRegression(C=0.1, max_iter=200).fit(seen, outcome[rows] == 0).predict_proba(told)[:, 1:]
+        explained = (outcome[rows] > 0) & (outcome[rows] < 5)
+        why = np.tile(overall[1:] / overall[1:].sum(), (len(success), 1))
+        if len(np.unique(outcome[rows][explained])) > 1:
+            fitted = LogisticRegression(C=0.1, max_iter=200).fit(seen[explained], outcome[rows][explained])
+            why = np.full_like(why, 1e-6)
+            why[:, fitted.classes_ - 1] = fitted.predict_proba(told)
+            why /= why.sum(axis=1, keepdims=True)
+        return np.hstack([success, (1.0 - success) * why])
+
+    def _chosen(self, matrix: Array) -> Array:
+        # Counts and durations are skewed: log1p keeps their sign and tames their tail
+        chosen = matrix[:, self._columns].astype(np.float64)
+        coded = [place for place, column in enumerate(self._columns) if features()[column].categories]
+        kept = chosen[:, coded].copy()
+        chosen = np.sign(chosen) * np.log1p(np.abs(chosen))
+        chosen[:, coded] = np.nan_to_num(kept, nan=-1.0)
+        return chosen

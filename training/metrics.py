@@ -1,0 +1,107 @@
+"""How good probabilities are, with the interval that the sample leaves open.
+
+Intervals are 95 % percentile intervals of a Poisson bootstrap over payments (every attempt of a payment shares its weight;
+Chamandy et al. 2012), so that retries do not pass for independent evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Estimate", "Resampler", "auc", "binary_log_loss", "brier", "calibration_error", "log_loss"]
+
+Array = npt.NDArray[Any]
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval and the number of attempts behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}] (n={self.n:,})"
+
+    def as_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+def log_loss(outcome: Array, probabilities: Array, weights: Array | None = None) -> float:
+    """Mean −log P(what happened), in nats. `outcome` (n,) holds columns of `probabilities` (n, k)."""
+    told = probabilities[np.arange(len(outcome)), outcome]
+    return float(np.average(-np.log(np.maximum(told, _TINY)), weights=weights))
+
+
+def binary_log_loss(happened: Array, probability: Array, weights: Array | None = None) -> float:
+    """Mean −log P(what happened), in nats, for yes or no."""
+    told = np.where(happened, probability, 1.0 - probability)
+    return float(np.average(-np.log(np.maximum(told, _TINY)), weights=weights))
+
+
+def brier(happened: Array, probability: Array, weights: Array | None = None) -> float:
+    """Mean squared error of a probability."""
+    return float(np.average((probability - happened) ** 2, weights=weights))
+
+
+def auc(happened: Array, probability: Array, weights: Array | None = None) -> float:
+    """Chance that a case that happened was given more than one that did not; ties count half. NaN with one class only.
+
+    >>> auc(np.array([True, False, True]), np.array([0.9, 0.2, 0.2]))
+    0.75
+    """
+    weights = np.ones(len(happened)) if weights is None else weights
+    order = np.argsort(probability, kind="stable")
+    scores, hits, w = probability[order], happened[order], weights[order]
+    ends = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    positive = np.add.reduceat(w * hits, np.append(0, ends[:-1] + 1)) if len(ends) else np.zeros(0)
+    negative = np.add.reduceat(w * ~hits, np.append(0, ends[:-1] + 1)) if len(ends) else np.zeros(0)
+    below = np.cumsum(negative) - negative
+    total = positive.sum() * negative.sum()
+    return float((positive * (below + negative / 2)).sum() / total) if total > 0 else float("nan")
+
+
+def calibration_error(happened: Array, probability: Array, weights: Array | None = None, bins: int = 10) -> float:
+    """Mean distance between what was promised and what came, over `bins` of equally many attempts."""
+    weights = np.ones(len(happened)) if weights is None else weights
+    edges = np.quantile(probability, np.linspace(0, 1, bins + 1)[1:-1])
+    which = np.searchsorted(edges, probability, side="right")
+    off = np.bincount(which, weights * (probability - happened), minlength=bins)
+    return float(np.abs(off).sum() / max(weights.sum(), _TINY))
+
+
+class Resampler:
+    """Draws payments with replacement, the same draws for every figure, so that differences are paired."""
+
+    def __init__(self, payment: Array, resamples: int, seed: int) -> None:
+        self._codes = np.unique(payment, return_inverse=True)[1]
+        self._n = int(self._codes.max()) + 1 if len(payment) else 0
+        self._resamples, self._seed = resamples, seed
+
+    def estimate(self, figure: Callable[[Array | None], float]) -> Estimate:
+        """A figure of weights (None: all weigh 1), with its interval."""
+        rng = np.random.default_rng(self._seed)
+        drawn = [figure(rng.poisson(1.0, self._n).astype(float)[self._codes]) for _ in range(self._resamples)]
+        low, high = np.nanpercentile(drawn, [2.5, 97.5]) if np.isfinite(drawn).any() else (np.nan, np.nan)
+        return Estimate(figure(None), float(low), float(high), len(self._codes))
+
+    def mean(self, values: Array) -> Estimate:
+        """The mean of a value per attempt, with its interval; a good deal faster than `estimate`."""
+        rng = np.random.default_rng(self._seed)
+        sums = np.bincount(self._codes, values, self._n)
+        counts = np.bincount(self._codes, minlength=self._n).astype(float)
+        drawn = []
+        for _ in range(self._resamples):
+            w = rng.poisson(1.0, self._n)
+            drawn.append((w @ sums) / max(w @ counts, 1.0))
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        return Estimate(float(values.mean()), float(low), float(high), len(values))

@@ -1,0 +1,145 @@
+"""How good a model is on attempts that it has not seen: figures with intervals, beside their baselines, and by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.columns import CATEGORIES
+from training.metrics import Estimate, Resampler, auc, brier, calibration_error
+
+__all__ = ["SLICED_BY", "Judged", "by_slice", "compare", "quality", "why_quality"]
+
+Array = npt.NDArray[Any]
+
+SLICED_BY = ("country", "method", "route", "channel", "issuer", "first_time")
+_SMALLEST_SLICE = 300
+_TINY = 1e-12
+
+
+class Judged:
+    """Attempts to judge by: their outcomes (0 to 4, 5 unexplained) and payments. All of them have an outcome.
+
+    What they say of success counts all of them; what they say of the outcome, those that somebody explained.
+    """
+
+    def __init__(self, outcome: Array, payment: Array, *, resamples: int, seed: int) -> None:
+        self.outcome, self.payment = outcome, payment
+        self.explained = outcome < 5
+        self.success = outcome == 0
+        self._resamples, self._seed = resamples, seed
+        self.all = Resampler(payment, resamples, seed)
+        self.clear = Resampler(payment[self.explained], resamples, seed)
+
+    def part(self, mask: Array) -> Judged:
+        """Those of a slice."""
+        return Judged(self.outcome[mask], self.payment[mask], resamples=self._resamples, seed=self._seed)
+
+    def success_losses(self, probabilities: Array) -> Array:
+        """−log P(what happened: success or not) of each attempt, nats."""
+        p = probabilities[:, 0]
+        losses: Array = -np.log(np.maximum(np.where(self.success, p, 1.0 - p), _TINY))
+        return losses
+
+    def outcome_losses(self, probabilities: Array) -> Array:
+        """−log P(outcome) of each explained attempt, nats."""
+        mine = self.outcome[self.explained]
+        losses: Array = -np.log(np.maximum(probabilities[self.explained][np.arange(len(mine)), mine], _TINY))
+        return losses
+
+
+def quality(judged: Judged, probabilities: Array) -> dict[str, Estimate]:
+    """Log loss, Brier score, AUC and calibration error of `probabilities` (n, 5), each with its interval.
+
+    `calibration_error` is the mean over the five outcomes, in ten bins of equally many attempts.
+    """
+    p, happened = probabilities[:, 0], judged.success
+    order = np.argsort(p, kind="stable")
+    told, outcome = probabilities[judged.explained], judged.outcome[judged.explained]
+    squares = (told**2).sum(axis=1) - 2 * told[np.arange(len(told)), outcome] + 1.0
+
+    def ranked(weights: Array | None) -> float:
+        return auc(happened[order], p[order], None if weights is None else weights[order])
+
+    def off(weights: Array | None) -> float:
+        return float(np.mean([calibration_error(outcome == o, told[:, o], weights) for o in range(5)]))
+
+    found = {
+        "success_log_loss": judged.all.mean(judged.success_losses(probabilities)),
+        "success_brier": judged.all.mean((p - happened) ** 2),
+        "success_auc": judged.all.estimate(ranked),
+        "success_calibration_error": judged.all.estimate(lambda w: calibration_error(happened, p, w)),
+    }
+    if (outcome > 0).any():
+        found |= {
+            "outcome_log_loss": judged.clear.mean(judged.outcome_losses(probabilities)),
+            "outcome_brier": judged.clear.mean(squares),
+            "calibration_error": judged.clear.estimate(off),
+        }
+    return found
+
+
+def why_quality(judged: Judged, probabilities: Array) -> dict[str, dict[str, Estimate]]:
+    """Precision and recall of each category, where the attempt failed and the likeliest category is told."""
+    failed = judged.explained & ~judged.success
+    if not failed.any():
+        return {}
+    true, told = judged.outcome[failed], 1 + probabilities[failed][:, 1:].argmax(axis=1)
+    resampler = judged.part(failed).all
+    return {
+        category: {
+            "precision": resampler.estimate(_share(true == o, told == o)),
+            "recall": resampler.estimate(_share(told == o, true == o)),
+        }
+        for o, category in enumerate(CATEGORIES, start=1)
+        if (true == o).any()
+    }
+
+
+def _share(hit: Array, among: Array) -> Any:
+    def figure(weights: Array | None) -> float:
+        w = among.astype(float) if weights is None else weights * among
+        return float((w * hit).sum() / w.sum()) if w.sum() > 0 else float("nan")
+
+    return figure
+
+
+def compare(judged: Judged, probabilities: Array, others: Array) -> dict[str, Estimate]:
+    """Log loss of `probabilities` minus that of `others` on the same attempts, paired; below zero is better."""
+    found = {"success_log_loss": judged.all.mean(judged.success_losses(probabilities) - judged.success_losses(others))}
+    if (judged.explained & ~judged.success).any():
+        found["outcome_log_loss"] = judged.clear.mean(
+            judged.outcome_losses(probabilities) - judged.outcome_losses(others)
+        )
+    return found
+
+
+def by_slice(
+    judged: Judged, probabilities: Array, slices: Mapping[str, Array]
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """For every value of every slice with 300 attempts or more: size, success share, promised share, log loss, AUC."""
+    for name, values in slices.items():
+        for value in sorted({str(v) for v in values}):
+            mask = values == value
+            if mask.sum() < _SMALLEST_SLICE:
+                continue
+            mine, told = judged.part(mask), probabilities[mask]
+            p, happened = told[:, 0], mine.success
+            order = np.argsort(p, kind="stable")
+            yield (
+                name,
+                value,
+                {
+                    "attempts": int(mask.sum()),
+                    "success_share": mine.all.mean(happened.astype(float)),
+                    "promised_share": float(p.mean()),
+                    "success_log_loss": mine.all.mean(mine.success_losses(told)),
+                    "success_brier": float(brier(happened, p)),
+                    "success_auc": mine.all.estimate(
+                        lambda w, h=happened[order], q=p[order], o=order: auc(h, q, None if w is None else w[o])
+                    ),
+                },
+            )

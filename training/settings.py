@@ -1,0 +1,90 @@
+"""Every setting of a training, in one place: typed, with its unit, its default and what it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from features.errors import BadInput, Fault
+
+__all__ = ["TrainSettings", "read_settings"]
+
+
+def _setting(default: Any, unit: str, meaning: str, low: float | None = None, high: float | None = None) -> Any:
+    return field(default=default, metadata={"unit": unit, "meaning": meaning, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a model is trained, judged and put into the registry."""
+
+    experiment: str = _setting("payrescue", "name", "MLflow experiment that the run is logged to")
+    model_name: str = _setting("payrescue", "name", "registered model that gets the new version")
+    seed: int = _setting(7, "-", "seed of everything random", 0, 2**31 - 1)
+    threads: int = _setting(0, "threads", "threads for LightGBM; 0 is as many as there are cores", 0, 1024)
+    stop_share: float = _setting(
+        0.1, "share of payments", "slice of time that says when to stop adding trees", 0.02, 0.4
+    )
+    calibrate_share: float = _setting(
+        0.1, "share of payments", "slice of time that calibration is fitted on", 0.02, 0.4
+    )
+    test_share: float = _setting(0.15, "share of payments", "last slice of time, which judges", 0.05, 0.5)
+    learning_rate: float = _setting(0.04, "per tree", "how much each tree may change the score", 0.001, 1.0)
+    num_leaves: int = _setting(15, "leaves", "size of a tree", 2, 1024)
+    min_data_in_leaf: int = _setting(50, "attempts", "fewest attempts that a leaf may stand for", 1, 1_000_000)
+    feature_fraction: float = _setting(0.5, "share", "features that each tree may choose from", 0.05, 1.0)
+    bagging_fraction: float = _setting(0.8, "share", "attempts that each tree is grown on", 0.1, 1.0)
+    max_rounds: int = _setting(800, "trees per class", "most trees of a head", 1, 100_000)
+    early_stopping_rounds: int = _setting(50, "trees per class", "trees without improvement before stopping", 1, 10_000)
+    select_below_rows: int = _setting(
+        40_000, "attempts", "with fewer attempts than this, features and kind of tree are chosen by cross-validation", 0
+    )
+    refit_below_rows: int = _setting(
+        300_000, "attempts", "with fewer attempts than this, the heads are fitted once more on all of them to serve", 0
+    )
+    reason_rows: int = _setting(100_000, "attempts", "latest explained failures that reasons are learnt from", 1000)
+    resamples: int = _setting(200, "resamples", "bootstrap resamples, by payment, behind every interval", 20, 10_000)
+    keep_customers: int = _setting(200_000, "customers", "customers whose past the model carries, the latest first", 0)
+
+    def __post_init__(self) -> None:
+        faults = []
+        for known in fields(self):
+            value = getattr(self, known.name)
+            low, high = known.metadata["low"], known.metadata["high"]
+            kind = type(known.default)
+            if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
+                faults.append(Fault(known.name, f"a value of type {kind.__name__}", seen=str(value)))
+            elif (low is not None and value < low) or (high is not None and value > high):
+                upper = f" to {high:g}" if high is not None else " or more"
+                faults.append(Fault(known.name, f"{low:g}{upper} ({known.metadata['unit']})", seen=str(value)))
+        if not faults and self.stop_share + self.calibrate_share + self.test_share > 0.8:
+            seen = f"{self.stop_share + self.calibrate_share + self.test_share:g}"
+            faults.append(Fault("stop_share + calibrate_share + test_share", "at most 0.8 together", seen=seen))
+        if faults:
+            raise BadInput("settings", faults)
+
+
+def read_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> TrainSettings:
+    """Settings from a YAML file, with overrides (None: not given) on top. Raises BadInput naming what is unknown."""
+    import yaml
+
+    told: dict[str, Any] = {}
+    if path is not None:
+        try:
+            read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise BadInput(str(path), message=f"cannot be read ({error.strerror})") from None
+        except yaml.YAMLError:
+            raise BadInput(str(path), message="is no YAML; want lines such as `learning_rate: 0.05`") from None
+        if read is not None and not isinstance(read, dict):
+            raise BadInput(str(path), message="want settings by name, such as `learning_rate: 0.05`")
+        told |= read or {}
+    told |= {name: value for name, value in (overrides or {}).items() if value is not None}
+    known = {known.name: known for known in fields(TrainSettings)}
+    unknown = [name for name in told if name not in known]
+    if unknown:
+        allowed = "one of " + ", ".join(known)
+        raise BadInput(str(path or "settings"), [Fault(str(name), allowed) for name in unknown])
+    return TrainSettings(**told)

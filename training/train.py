@@ -1,0 +1,408 @@
+"""Training: attempts in; heads that were fitted, calibrated and judged on slices of time, and what is to be said of them, out.
+
+Nothing here knows MLflow; `training.tracking` logs and registers what comes out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.columns import CATEGORIES, OUTCOMES
+from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, features
+from features.errors import BadInput
+from features.history import History, features_in_passing
+from features.kernel import N_FEATURES
+from features.rows import Encoder, Rows
+from features.taxonomy import reasons
+from models.artefact import Artefact, HeadParts
+from models.heads import OutcomeModel
+from training.baselines import LinearBaseline, prior, rate_table
+from training.calibrate import calibrate
+from training.fit import Fitted, Recipe, fit_head, usable_columns
+from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
+from training.select import choose_recipe
+from training.settings import TrainSettings
+from training.split import SLICES, Split, split_by_time
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Prepared", "Trained", "prepare", "train"]
+
+Array = npt.NDArray[Any]
+Tell = Callable[[str], None]
+
+_FEWEST = 200  # attempts with an outcome; below, no slice of time could judge anything
+_FEWEST_EXPLAINED = 100  # explained failures behind a category head
+_FEWEST_PER_REASON = 10
+_REASON_RATE, _REASON_ROUNDS = 0.1, 80
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A checked table as arrays: its rows, features, outcomes (−1 pending, 5 unexplained) and payments, in order of time."""
+
+    table: pd.DataFrame
+    encoder: Encoder
+    rows: Rows
+    matrix: Array
+    payment: Array
+    history: History
+
+    @property
+    def outcome(self) -> Array:
+        """Codes, as in Rows."""
+        return self.rows.outcome
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives: the artefact, what is to be said of it (JSON), and what its pictures are drawn from."""
+
+    artefact: Artefact
+    report: Mapping[str, Any]
+    judged: Judged
+    told: Array
+    curves: Mapping[str, tuple[float, ...]]
+    example: pd.DataFrame
+
+
+def prepare(table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
+    """Features of every attempt, each as things stood at its `created_at`."""
+    ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
+    encoder = encoder or Encoder.fit(ordered)
+    rows = encoder.from_table(ordered)
+    history = History()
+    matrix = features_in_passing(rows, history)
+    return Prepared(ordered, encoder, rows, matrix, np.unique(ordered["payment_id"], return_inverse=True)[1], history)
+
+
+def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: None) -> Trained:
+    """Train on a checked table of attempts (`read_attempts(…, for_training=True)`).
+
+    Raises BadInput where there is too little to learn from.
+    """
+    began = time.perf_counter()
+    _enough(table)
+    data = prepare(table)
+    tell(f"features: {N_FEATURES} of {len(table):,} attempts in {time.perf_counter() - began:.1f} s")
+    outcome = data.outcome
+    split = split_by_time(
+        data.payment,
+        data.rows.created,
+        data.rows.resolved,
+        (settings.stop_share, settings.calibrate_share, settings.test_share),
+    )
+    _enough_in_slices(outcome, split)
+    fitted, recipe = _fit_heads(data, split, settings, tell)
+    validated = {name: found.parts for name, found in fitted.items()}
+    notes = {}
+    for name, part in validated.items():
+        if name != "reason":
+            validated[name], notes[name] = _calibrated(name, part, data, split, settings)
+            tell(f"calibration of the {name} head {notes[name]}")
+    shares = _category_shares(outcome)
+    judged_model = OutcomeModel(
+        validated["success"].head(), validated["category"].head() if "category" in validated else None, None, shares
+    )
+    test = split["test"] & (outcome >= 0)
+    told = judged_model.outcome_probability(data.matrix[test])
+    judged = Judged(outcome[test], data.payment[test], resamples=settings.resamples, seed=settings.seed)
+    tell(f"judging on {int(test.sum()):,} attempts of the last {settings.test_share:.0%} of payments")
+    report = _report(data, split, judged, told, recipe, settings)
+    heads = validated
+    refitted = len(table) < settings.refit_below_rows
+    if refitted:
+        tell("fitting once more, on all attempts, what will serve")
+        heads = _refit(data, fitted, validated, recipe, settings)
+    window = {
+        "from": int(data.rows.created.min()),
+        "until": int(data.rows.created.max()),
+        "judged_from": split.begins[3],
+    }
+    about = {
+        "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": len(table),
+        "refitted": refitted,
+    }
+    artefact = Artefact(
+        encoder=data.encoder,
+        heads=heads,
+        validated=validated,
+        category_shares=shares,
+        history=data.history.keep(settings.keep_customers),
+        ways=_ways(data.table),
+        window=window,
+        about=about,
+    )
+    report |= {
+        "calibration": notes,
+        "trees": {name: found.rounds for name, found in fitted.items()},
+        "importances": _importances(fitted),
+        "refitted": refitted,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    return Trained(
+        artefact,
+        report,
+        judged,
+        told,
+        {n: f.curve for n, f in fitted.items()},
+        data.table.tail(5).reset_index(drop=True),
+    )
+
+
+def _enough(table: pd.DataFrame) -> None:
+    known = int(table["outcome"].notna().sum()) if "outcome" in table else 0
+    if known < _FEWEST:
+        raise BadInput(
+            "attempts", message=f"{known} attempts with an outcome are too few to learn from; want {_FEWEST} or more"
+        )
+
+
+def _enough_in_slices(outcome: Array, split: Split) -> None:
+    for name in SLICES:
+        known = outcome[split[name] & (outcome >= 0)]
+        if len(known) < 10 or len(np.unique(known == 0)) < 2:
+            raise BadInput(
+                "attempts",
+                message=f"the {name} slice of time has {len(known)} attempts with an outcome, "
+                f"{int((known == 0).sum())} of them successes; want both successes and failures in each of the slices "
+                f"{', '.join(SLICES)}: give a longer time, or larger shares in the settings",
+            )
+
+
+def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell) -> tuple[dict[str, Fitted], Recipe]:
+    outcome, matrix = data.outcome, data.matrix
+    fit, stop = split["fit"] & (outcome >= 0), split["stop"] & (outcome >= 0)
+    created = data.rows.created[fit]
+    columns = usable_columns(matrix[fit], float(created.max() - created.min()))
+    recipe, rounds = Recipe(columns), None
+    if len(outcome) < settings.select_below_rows:
+        tell(f"{len(outcome):,} attempts are few: choosing among {len(columns)} features by cross-validation")
+        earlier = (outcome >= 0) & (split.slices >= 0) & ~split["test"]
+        recipe, rounds = choose_recipe(matrix[earlier], (outcome[earlier] != 0).astype(int), columns, settings, tell)
+    success = fit_head(
+        matrix[fit],
+        (outcome[fit] != 0).astype(int),
+        ("success", "failure"),
+        recipe,
+        settings,
+        stop=(matrix[stop], (outcome[stop] != 0).astype(int)),
+        rounds=None if rounds is None else settings.max_rounds,
+    )
+    tell(f"success head: {success.rounds} trees over {len(recipe.columns)} features")
+    heads = {"success": success}
+    explained = (outcome > 0) & (outcome < 5)
+    fit, stop = split["fit"] & explained, split["stop"] & explained
+    if fit.sum() >= _FEWEST_EXPLAINED and len(np.unique(outcome[fit])) == len(CATEGORIES) and stop.any():
+        heads["category"] = fit_head(
+            matrix[fit],
+            outcome[fit] - 1,
+            CATEGORIES,
+            Recipe(columns),
+            settings,
+            stop=(matrix[stop], outcome[stop] - 1),
+        )
+        tell(f"category head: {heads['category'].rounds} trees a category, from {int(fit.sum()):,} explained failures")
+        found = _fit_reasons(data, split, columns, settings)
+        if found is not None:
+            heads["reason"] = found
+            tell(f"reason head: {found.rounds} trees for each of {len(found.parts.classes)} reasons")
+    else:
+        tell("too few explained failures: the model tells whether payments succeed, not why they fail")
+    return heads, recipe
+
+
+def _reason_data(data: Prepared, rows: Array, classes: tuple[str, ...]) -> tuple[Array, Array]:
+    """Features with evidence, and the index of the reason, of the rows whose reason is one of `classes`."""
+    vocabulary = data.encoder.vocabularies["reason"]
+    index = np.array([classes.index(name) if name in classes else -1 for name in vocabulary] + [-1])
+    answer = index[data.rows.reason[rows]]
+    rows, answer = rows[answer >= 0], answer[answer >= 0]
+    evidence = data.encoder.evidence_of_table(data.table.iloc[rows])
+    return np.hstack([data.matrix[rows], evidence]), answer
+
+
+def _fit_reasons(data: Prepared, split: Split, columns: tuple[int, ...], settings: TrainSettings) -> Fitted | None:
+    failed = (data.outcome > 0) & (data.outcome < 5) & (data.rows.reason >= 0)
+    fit = np.flatnonzero(split["fit"] & failed)[-settings.reason_rows :]
+    stop = np.flatnonzero(split["stop"] & failed)
+    vocabulary = data.encoder.vocabularies["reason"]
+    counts = np.bincount(data.rows.reason[fit], minlength=len(vocabulary))
+    known = reasons()
+    classes = tuple(
+        name for name, count in zip(vocabulary, counts, strict=True) if count >= _FEWEST_PER_REASON and name in known
+    )
+    if len(classes) < 3 or not len(stop):
+        return None
+    places = (*columns, *range(N_FEATURES, N_FEATURES + len(EVIDENCE_NUMBERS) + len(EVIDENCE_CODES)))
+    matrix, answer = _reason_data(data, fit, classes)
+    found = fit_head(
+        matrix,
+        answer,
+        classes,
+        Recipe(places),
+        replace(settings, max_rounds=_REASON_ROUNDS),
+        stop=_reason_data(data, stop, classes),
+        learning_rate=_REASON_RATE,
+    )
+    return found
+
+
+def _calibrated(
+    name: str, part: HeadParts, data: Prepared, split: Split, settings: TrainSettings
+) -> tuple[HeadParts, str]:
+    outcome = data.outcome
+    if name == "success":
+        rows = split["calibrate"] & (outcome >= 0)
+        answer = (outcome[rows] != 0).astype(int)
+    else:
+        rows = split["calibrate"] & (outcome > 0) & (outcome < 5)
+        answer = outcome[rows] - 1
+    scores = part.head().booster.many(data.matrix[rows][:, list(part.columns)])
+    found, said = calibrate(scores, answer, data.payment[rows], resamples=settings.resamples, seed=settings.seed)
+    return replace(part, calibration=found), said
+
+
+def _refit(
+    data: Prepared,
+    fitted: Mapping[str, Fitted],
+    validated: Mapping[str, HeadParts],
+    recipe: Recipe,
+    settings: TrainSettings,
+) -> dict[str, HeadParts]:
+    """The same heads, with as many trees and the same calibration, from all attempts with an outcome."""
+    outcome, matrix = data.outcome, data.matrix
+    heads = {}
+    for name, found in fitted.items():
+        columns = Recipe(found.parts.columns, recipe.extra_trees if name == "success" else False)
+        if name == "success":
+            rows = outcome >= 0
+            again = fit_head(
+                matrix[rows],
+                (outcome[rows] != 0).astype(int),
+                found.parts.classes,
+                columns,
+                settings,
+                rounds=found.rounds,
+            )
+        elif name == "category":
+            rows = (outcome > 0) & (outcome < 5)
+            again = fit_head(
+                matrix[rows], outcome[rows] - 1, found.parts.classes, columns, settings, rounds=found.rounds
+            )
+        else:
+            failed = np.flatnonzero((outcome > 0) & (outcome < 5) & (data.rows.reason >= 0))
+            seen, answer = _reason_data(data, failed[-settings.reason_rows :], found.parts.classes)
+            again = fit_head(
+                seen,
+                answer,
+                found.parts.classes,
+                columns,
+                settings,
+                rounds=found.rounds,
+                learning_rate=_REASON_RATE,
+            )
+        heads[name] = replace(again.parts, calibration=validated[name].calibration)
+    return heads
+
+
+def _report(
+    data: Prepared, split: Split, judged: Judged, told: Array, recipe: Recipe, settings: TrainSettings
+) -> dict[str, Any]:
+    outcome = data.outcome
+    before = (outcome >= 0) & (split.slices >= 0) & ~split["test"]
+    test = split["test"] & (outcome >= 0)
+    usable = usable_columns(data.matrix[before], float(np.ptp(data.rows.created[before])))
+    others = {
+        "prior": prior(outcome[before], int(test.sum())),
+        "success rate by country, method and route": rate_table(_cells(data.table), outcome, before, test),
+        "logistic regression": LinearBaseline(usable, settings.seed).outcome_probability(
+            data.matrix, outcome, before, test
+        ),
+    }
+    against = {name: compare(judged, told, other) for name, other in others.items()}
+    return {
+        "attempts": len(outcome),
+        "pending": int((outcome < 0).sum()),
+        "unclassified": int((outcome == 5).sum()),
+        "purged": split.purged,
+        "window": [str(data.table["created_at"].iloc[0]), str(data.table["created_at"].iloc[-1])],
+        "slices": {
+            name: {
+                "attempts": int((split[name] & (outcome >= 0)).sum()),
+                "from": datetime.fromtimestamp(split.begins[place] / 1e6, UTC).isoformat(timespec="seconds"),
+            }
+            for place, name in enumerate(SLICES)
+        },
+        "outcomes": {name: int((outcome == code).sum()) for code, name in enumerate((*OUTCOMES, "unclassified"))},
+        "features": [features()[column].name for column in recipe.columns],
+        "extra_trees": recipe.extra_trees,
+        "quality": {
+            "model": _plain(quality(judged, told)),
+            **{name: _plain(quality(judged, other)) for name, other in others.items()},
+        },
+        "against": {name: _plain(found) for name, found in against.items()},
+        "not_beaten": [
+            f"{figure} of {name}"
+            for name, found in against.items()
+            for figure, difference in found.items()
+            if difference.high >= 0.0
+        ],
+        "categories": {name: _plain(found) for name, found in why_quality(judged, told).items()},
+        "by_slice": [
+            {"slice": name, "value": value, **_plain(found)}
+            for name, value, found in by_slice(judged, told, _slices(data, test))
+        ],
+    }
+
+
+def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.as_dict() if hasattr(value, "as_dict") else value for name, value in found.items()}
+
+
+def _cells(table: pd.DataFrame) -> Array:
+    """Country × method × route as an integer."""
+    names = [name for name in ("country", "method", "route") if name in table]
+    codes: Array = table.groupby(names, observed=True, dropna=False).ngroup().to_numpy()
+    return codes
+
+
+def _slices(data: Prepared, test: Array) -> dict[str, Array]:
+    """What the judged attempts are told apart by."""
+    table = data.table[test]
+    found = {name: table[name].astype(str).to_numpy() for name in SLICED_BY if name in table}
+    if "prior_payments" in table:
+        first = table["prior_payments"].to_numpy(np.float64, na_value=np.nan)
+        found["first_time"] = np.where(np.isnan(first), "unknown", np.where(first == 0, "first time", "returning"))
+    return found
+
+
+def _category_shares(outcome: Array) -> tuple[float, float, float, float]:
+    counts = np.bincount(outcome[(outcome > 0) & (outcome < 5)], minlength=5)[1:].astype(float) + 0.5
+    a, b, c, d = (counts / counts.sum()).tolist()
+    return a, b, c, d
+
+
+def _ways(table: pd.DataFrame) -> dict[str, list[tuple[str, str | None]]]:
+    """(method, route) by country, most used first."""
+    names = ["country", "method", *(["route"] if "route" in table else [])]
+    counts = table.groupby(names, observed=True, dropna=False).size().sort_values(ascending=False, kind="stable")
+    ways: dict[str, list[tuple[str, str | None]]] = {}
+    for key in counts.index:
+        country, method, route = (*key, None)[:3]
+        ways.setdefault(str(country), []).append((str(method), str(route) if isinstance(route, str) else None))
+    return ways
+
+
+def _importances(fitted: Mapping[str, Fitted]) -> dict[str, dict[str, float]]:
+    """Share of the trees' gain by feature, largest first, of each head."""
+    return {name: found.gains() for name, found in fitted.items()}
