@@ -1,0 +1,230 @@
+"""The command line, `payrescue`. Each command imports what it needs when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["main"]
+
+_DATA = click.option(
+    "--data", "data", required=True, metavar="FILE", help="Attempts: Parquet, CSV, a folder, or a SQLAlchemy URL."
+)
+_QUERY = click.option("--query", metavar="SQL", help="What to ask, where --data is a database's URL.")
+_MAPPING = click.option("--mapping", metavar="FILE", help="YAML that brings in other people's columns and values.")
+_HISTORY = click.option("--history", metavar="FILE", help="Past attempts that the rows of --data may look back on.")
+_MODEL = click.option(
+    "--model", metavar="URI", default="models:/payrescue@champion", show_default=True,
+    help="The model: from the registry, or an artefact's folder.",
+)  # fmt: skip
+_OUTPUT = click.option("--output", required=True, metavar="FILE", help="Where to write: .parquet or .csv.")
+
+
+class _Ordered(click.Group):
+    """Commands in the order of the work, not of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(self.commands)
+
+
+def _told(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Bad input ends a command with one clear message and exit code 2."""
+
+    @wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        from features.errors import PayrescueError
+
+        try:
+            return command(*args, **kwargs)
+        except PayrescueError as error:
+            click.echo(f"payrescue: {error}", err=True)
+            sys.exit(2)
+
+    return wrapped
+
+
+def _settings(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked:
+        from training.commands import describe_settings
+
+        click.echo(describe_settings())
+        context.exit()
+
+
+@click.group(cls=_Ordered, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="payrescue")
+def main() -> None:
+    """Knows why payments fail, before and after, and tells checkout what to do next.
+
+    \b
+    A first tour:
+      payrescue simulate --out demo --payments 50000 --seed 1
+      payrescue train --data demo/attempts.parquet
+      payrescue serve
+    """
+
+
+@main.command()
+@click.option("--out", required=True, metavar="DIR", help="Folder for the four files.")
+@click.option("--payments", required=True, type=int, help="How many payments; retries make for more attempts.")
+@click.option("--seed", required=True, type=int, help="The same seed gives the same files.")
+@click.option("--story", default="base", show_default=True, help="base, gateway or outage.")
+@click.option("--days", type=float, help="Days that the payments spread over.  [default: 28]")
+@_told
+def simulate(out: str, payments: int, seed: int, story: str, days: float | None) -> None:
+    """Make up payments whose true probabilities are known.
+
+    Writes attempts.parquet, oracle.parquet, candidates.parquet and candidate_oracle.parquet.
+
+    \b
+    Example:
+      payrescue simulate --out demo --payments 50000 --seed 1 --story outage
+    """
+    from training.commands import simulate
+
+    simulate(Path(out), payments, seed, story, days)
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@click.option("--config", metavar="FILE", help="YAML with settings; `payrescue train --settings` lists them.")
+@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="One setting; may be given again.")
+@click.option(
+    "--settings", is_flag=True, is_eager=True, expose_value=False, callback=_settings, help="List every setting."
+)
+@_told
+def train(data: str, query: str | None, mapping: str | None, config: str | None, sets: tuple[str, ...]) -> None:
+    """Train, judge, log to MLflow and register a model; promote it if it beats the champion.
+
+    \b
+    Example:
+      payrescue train --data demo/attempts.parquet --set num_leaves=31
+    """
+    from training.commands import train
+
+    train(data, query, mapping, Path(config) if config else None, sets)
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@_OUTPUT
+@_HISTORY
+@_MODEL
+@_told
+def score(data: str, query: str | None, mapping: str | None, output: str, history: str | None, model: str) -> None:
+    """What will become of each attempt: attempt_id and five probabilities.
+
+    Nothing of a row's `after` columns is used for that row.
+
+    \b
+    Example:
+      payrescue score --data demo/attempts.parquet --output scores.parquet
+    """
+    from training.commands import score
+
+    score(data, query, mapping, Path(output), history, model)
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@_OUTPUT
+@_HISTORY
+@_MODEL
+@_told
+def diagnose(data: str, query: str | None, mapping: str | None, output: str, history: str | None, model: str) -> None:
+    """Why each failed attempt failed, from what it left behind.
+
+    \b
+    Example:
+      payrescue diagnose --data demo/attempts.parquet --output reasons.csv
+    """
+    from training.commands import diagnose
+
+    diagnose(data, query, mapping, Path(output), history, model)
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@click.option("--candidates", required=True, metavar="FILE", help="What checkout could do next after each attempt.")
+@_OUTPUT
+@_HISTORY
+@_MODEL
+@_told
+def recommend(
+    data: str, query: str | None, mapping: str | None, candidates: str, output: str, history: str | None, model: str
+) -> None:
+    """What to do next: every candidate with its rank, action and success probability.
+
+    \b
+    Example:
+      payrescue recommend --data demo/attempts.parquet --candidates demo/candidates.parquet --output next.parquet
+    """
+    from training.commands import recommend
+
+    recommend(data, query, mapping, candidates, Path(output), history, model)
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@_HISTORY
+@_MODEL
+@click.option("--against", metavar="URI", help="Another model, to compare with on the same attempts.")
+@click.option("--output", metavar="FILE", help="Also write the figures as JSON.")
+@_told
+def evaluate(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    history: str | None,
+    model: str,
+    against: str | None,
+    output: str | None,
+) -> None:
+    """How good a model is on attempts with known outcomes, with intervals.
+
+    \b
+    Example:
+      payrescue evaluate --data march.parquet --history february.parquet --against models:/payrescue/1
+    """
+    from training.commands import evaluate
+
+    evaluate(data, query, mapping, history, model, against, Path(output) if output else None)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=int, help="Port to listen on.  [default: 3000]")
+@click.option("--workers", type=int, help="Worker processes.  [default: 1]")
+@click.option(
+    "--model", metavar="URI", help="The model; `none` for the rules alone.  [default: models:/payrescue@champion]"
+)
+@_told
+def serve(host: str | None, port: int | None, workers: int | None, model: str | None) -> None:
+    """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
+
+    \b
+    Example:
+      payrescue serve --port 3000
+    """
+    from serving.commands import serve
+
+    serve(host, port, model, workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -30,6 +30,10 @@ def golden_rows() -> tuple[Rows, np.ndarray]:
     keys[keys % 8 == 7] = -1
     keys[:, [0, 3, 7]] = np.abs(keys[:, [0, 3, 7]])
     previous = np.where(rng.random(_N) < 0.4, np.arange(_N) - 1, -1)
+    previous[60:] = np.arange(59, _N - 1)  # one payment with more attempts than are looked at
+    resolved[40:50] = created[41:51]  # known at the very moment of the next
+    reference = np.column_stack([np.full(_N, 100.0), np.full(_N, 5.0), rng.integers(-12, 15, _N) * 3.6e9])
+    reference[rng.random(_N) < 0.1, 1:] = np.nan
     rows = Rows(
         created=created,
         resolved=resolved,
@@ -38,7 +42,7 @@ def golden_rows() -> tuple[Rows, np.ndarray]:
         duration=rng.random(_N).round(3) * 60.0,
         numbers=numbers,
         codes=rng.integers(-1, 5, (_N, len(RAW_CODES))).astype(np.int32),
-        reference=np.column_stack([np.full(_N, 100.0), np.full(_N, 5.0), rng.integers(-12, 15, _N) * 3.6e9]),
+        reference=reference,
         previous=previous,
         position=np.arange(_N),
     )
@@ -51,6 +55,8 @@ def fingerprint() -> str:
     rows, keys = golden_rows()
     slots = 8 * len(KEYS)
     sums = np.zeros((slots, kernel.PLANES, kernel.OUTCOME_SLOTS))
+    times = np.zeros(slots, np.int64)
+    times[::3] = rows.created[_N // 2]  # for these the first outcomes come late
     out = np.empty((_N, kernel.N_FEATURES), np.float32)
     order = np.arange(_N)
     kernel.sweep(
@@ -60,7 +66,7 @@ def fingerprint() -> str:
         *rows.arrays(),
         keys,
         sums,
-        np.zeros(slots, np.int64),
+        times,
         np.zeros(slots, np.int32),
         out,
     )

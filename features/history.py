@@ -6,7 +6,7 @@ that what serves equals what was trained on, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ __all__ = ["History", "features_in_passing", "features_of_request"]
 
 Array = npt.NDArray[Any]
 
+_FIRST = np.zeros(1, np.int64)
 
-@dataclass
+
+@dataclass(eq=False)
 class History:
     """Decayed sums by slot, and which slot is whose.
 
-    `sums` has shape (slots, 4, 6): three half-lives and what was to be expected, `times` (microseconds since 1970) and `streaks` shape (slots,). `until` is the
-    moment up to which outcomes have entered.
+    `sums` has shape (slots, 4, 6): three half-lives and what was to be expected; `times` (microseconds since 1970) and
+    `streaks`, shape (slots,). `until` is the moment up to which outcomes have entered.
     """
 
     slots: dict[str, int] = field(default_factory=dict)
@@ -44,9 +46,10 @@ class History:
         found = np.fromiter((slots.setdefault(name, len(slots)) for name in names), np.int32)
         missing = len(slots) - len(self.times)
         if missing > 0:
-            self.sums = np.concatenate([self.sums, np.zeros((missing, kernel.PLANES, kernel.OUTCOME_SLOTS))])
-            self.times = np.concatenate([self.times, np.zeros(missing, np.int64)])
-            self.streaks = np.concatenate([self.streaks, np.zeros(missing, np.int32)])
+            new = self._empty(missing)
+            self.sums = np.concatenate([self.sums, new["sums"]])
+            self.times = np.concatenate([self.times, new["times"]])
+            self.streaks = np.concatenate([self.streaks, new["streaks"]])
         return found
 
     def keep(self, customers: int) -> History:
@@ -87,21 +90,58 @@ class History:
         except Exception as error:
             raise ArtifactMismatch(f"{path.name}: not a history that can be read ({type(error).__name__})") from error
         slots = {name: i for i, name in enumerate(names.split("\n"))} if names else {}
-        if not (
-            len(slots) == len(times) == len(streaks) and sums.shape == (len(slots), kernel.PLANES, kernel.OUTCOME_SLOTS)
-        ):
-            raise ArtifactMismatch(f"{path.name}: {len(slots)} names for {len(times)} slots")
+        there = {"sums": sums, "times": times, "streaks": streaks}
+        for name, wanted in History._empty(len(slots)).items():
+            if (found := there[name]).shape != wanted.shape or found.dtype != wanted.dtype:
+                raise ArtifactMismatch(
+                    f"{path.name}: {name} is {found.dtype} of shape {found.shape}; "
+                    f"{len(slots)} names want {wanted.dtype} of shape {wanted.shape}"
+                )
         return cls(slots, sums, times, streaks, until)
+
+    @staticmethod
+    def _empty(n: int) -> dict[str, Array]:
+        """`n` slots that nothing has entered."""
+        return {
+            "sums": np.zeros((n, kernel.PLANES, kernel.OUTCOME_SLOTS)),
+            "times": np.zeros(n, np.int64),
+            "streaks": np.zeros(n, np.int32),
+        }
+
+    def copy(self) -> History:
+        """One that can move on by itself."""
+        return History(dict(self.slots), self.sums.copy(), self.times.copy(), self.streaks.copy(), self.until)
 
     def record(self, rows: Rows) -> None:
         """Let the known outcomes of rows enter, in the order in which they became known."""
-        keys = self._keys(rows)
-        updates = rows.by_resolution()
-        kernel.record_all(updates, *rows.known(), keys, self.sums, self.times, self.streaks)
+        self.enter(rows, rows.by_resolution(), self.keys_of(rows))
+
+    def enter(self, rows: Rows, updates: Array, keys: Array) -> None:
+        """Let the outcomes of the rows `updates` enter, in that order, which is the one in which they became known."""
         if len(updates):
+            kernel.record_all(updates, *rows.known(), keys, self.sums, self.times, self.streaks)
             self.until = max(self.until, int(rows.resolved[updates[-1]]))
 
-    def _keys(self, rows: Rows) -> Array:
+    def _copies(self, names: Iterable[str]) -> tuple[Array, Array, Array]:
+        """Copies of the slots of these names, in their order; an empty one for a name that has none."""
+        places = [self.slots.get(name, -1) for name in names]
+        if len(self.times) == 0:
+            new = self._empty(len(places))
+            return new["sums"], new["times"], new["streaks"]
+        where = np.array(places)
+        sums, times, streaks = self.sums.take(where, 0), self.times.take(where), self.streaks.take(where)
+        if -1 in places:
+            unknown = where < 0
+            sums[unknown], times[unknown], streaks[unknown] = 0.0, 0, 0
+        return sums, times, streaks
+
+    def keys_of(self, rows: Rows) -> Array:
+        """The slot of each row for each of KEYS, shape (n, 8), −1 for none; new slots for what is new.
+
+        Raises ValueError for rows of a request, which carry no names.
+        """
+        if len(rows.keys) != len(KEYS):
+            raise ValueError("rows made by Encoder.from_fields carry no slot names; want those of Encoder.from_table")
         keys = np.full((len(rows), len(KEYS)), -1, np.int32)
         for k, (index, names) in enumerate(rows.keys):
             slots = self.slots_for(names)
@@ -122,38 +162,44 @@ def features_in_passing(rows: Rows, history: History, wanted: npt.NDArray[np.boo
         order = order[wanted[order]]
         places = np.cumsum(wanted) - 1
     updates = rows.by_resolution()
-    keys = history._keys(rows)
+    keys = history.keys_of(rows)
     out = np.empty((len(order), kernel.N_FEATURES), np.float32)
     entered = kernel.sweep(
         order, places[order], updates, *rows.arrays(), keys, history.sums, history.times, history.streaks, out
     )
-    kernel.record_all(updates[entered:], *rows.known(), keys, history.sums, history.times, history.streaks)
-    if len(updates):
-        history.until = max(history.until, int(rows.resolved[updates[-1]]))
+    if entered:
+        history.until = max(history.until, int(rows.resolved[updates[entered - 1]]))
+    history.enter(rows, updates[entered:], keys)
     return out
 
 
 def features_of_request(
-    rows: Rows, history: History, names: Sequence[Sequence[str | None]], asked: Sequence[int]
+    rows: Rows,
+    history: History,
+    names: Sequence[Sequence[str | None]],
+    asked: Sequence[int],
+    *,
+    entered: Collection[int] = (),
 ) -> Array:
     """Features of the rows `asked` of one request, shape (len(asked), n_features), float32; `history` stays as it is.
 
-    The other rows, the payment's earlier attempts, enter a copy of the few slots that the request touches. `names` are the
-    rows' slot names in the order of KEYS, None where a part that is needed is missing.
+    The other rows, the payment's earlier attempts, enter a copy of the few slots that the request touches, but for those
+    that `history` holds already: `entered`. `names` are the rows' slot names in the order of KEYS, None where a part that
+    is needed is missing.
     """
     local: dict[str, int] = {}
-    keys = np.array(
-        [[-1 if name is None else local.setdefault(name, len(local)) for name in row] for row in names],
-        np.int32,
-    )
-    kept = [history.slots.get(name, -1) for name in local]
-    where = np.array(kept)
-    sums, times, streaks = history.sums[where], history.times[where], history.streaks[where]
-    if -1 in kept:
-        new = where < 0
-        sums[new], times[new], streaks[new] = 0.0, 0, 0
+    place = local.setdefault
+    keys = np.array([-1 if name is None else place(name, len(local)) for row in names for name in row], np.int32)
+    sums, times, streaks = history._copies(local)
+    wanted = np.array(asked, np.int64)
+    order = rows.created[wanted].argsort(kind="stable") if len(asked) > 1 else _FIRST
+    if len(rows) > len(asked) + len(entered):
+        # Oldest first already, so that this is the order of `by_resolution`; pending ones come last and are never met
+        updates = rows.resolved.argsort(kind="stable")
+        if entered:
+            updates = updates[~np.isin(updates, list(entered))]
+    else:
+        updates = np.empty(0, np.int64)
     out = np.empty((len(asked), kernel.N_FEATURES), np.float32)
-    order = np.array(sorted(range(len(asked)), key=lambda q: rows.created[asked[q]]), np.int64)
-    updates = rows.by_resolution() if len(rows) > len(asked) else np.empty(0, np.int64)
-    kernel.sweep(np.array(asked, np.int64)[order], order, updates, *rows.arrays(), keys, sums, times, streaks, out)
+    kernel.sweep(wanted[order], order, updates, *rows.arrays(), keys.reshape(len(rows), -1), sums, times, streaks, out)
     return out

@@ -120,7 +120,9 @@ def _expect(j, at, outcome, numbers, reference, keys, sums, times):
 
 @njit(cache=True)
 def _enter(j, resolved, outcome, numbers, reference, keys, sums, times, streaks):
-    """Let the outcome of row `j` enter the slots of everything that it went through."""
+    """Let the outcome of row `j`, if one was told, enter the slots of everything that it went through."""
+    if outcome[j] < 0:
+        return
     if keys[j, _CUSTOMER] >= 0:
         _expect(j, resolved[j], outcome[j], numbers, reference, keys, sums, times)
     for k in range(_N_KEYS):

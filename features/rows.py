@@ -31,11 +31,13 @@ _OUTCOME_CODES = {name: code for code, name in enumerate((*OUTCOMES, "unclassifi
 _COUNTRIES = ("country", "merchant_country", "issuer_country")  # share one vocabulary: they are compared
 _SEPARATOR = "\x1f"
 _NAN = float("nan")
+_NO_NUMBERS = (_NAN,) * len(RAW_NUMBERS)
+_NO_CODES = (-1,) * len(RAW_CODES)
 MAX_CATEGORIES = 512
 """Values of one column that get a code of their own, the most frequent first; the others are told by their history."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)  # not frozen: that would cost a request a microsecond
 class Rows:
     """Attempts, one per row of each array.
 
@@ -83,25 +85,31 @@ class Rows:
     def by_resolution(self) -> Array:
         """Rows whose outcome is known, in the order in which it became known."""
         known = np.flatnonzero((self.outcome >= 0) & (self.resolved != PENDING))
-        return known[np.lexsort((self.position[known], self.resolved[known]))].astype(np.int64)
+        if len(known) > 1:
+            known = known[np.lexsort((self.position[known], self.created[known], self.resolved[known]))]
+        return known
 
 
 def slot_names(fields: Fields) -> list[str | None]:
-    """Whose past an attempt looks at, in the order of KEYS; None where a part that is needed is missing."""
-    names: list[str | None] = []
-    for key, prefix in _PREFIXES:
-        if not key.parts:
-            names.append(prefix)
-            continue
-        parts = [fields.get(part) for part in key.parts]
-        if key.needed and None in parts:
-            names.append(None)
-        else:
-            names.append(prefix + _SEPARATOR.join([part or "" for part in parts]))
-    return names
+    """Whose past an attempt looks at, in the order of KEYS; None where a part that is needed is missing.
+
+    Spelt out, because a loop over KEYS takes three times as long; a test holds it to them.
+    """
+    told = [value if isinstance(value, str) else "" for value in map(fields.get, _PARTS)]
+    country, method, brand, issuer, route, flow, customer = told
+    return [
+        "all\x1f",
+        f"issuer\x1f{issuer}" if issuer else None,
+        f"route\x1f{route}" if route else None,
+        f"method\x1f{country}\x1f{method}",
+        f"issuer_route\x1f{issuer}\x1f{route}" if issuer and route else None,
+        f"customer\x1f{customer}" if customer else None,
+        f"customer_method\x1f{customer}\x1f{method}" if customer and method else None,
+        f"way\x1f{country}\x1f{method}\x1f{brand}\x1f{route}\x1f{flow}",
+    ]
 
 
-_PREFIXES: tuple[tuple[Key, str], ...] = tuple((key, key.name + _SEPARATOR) for key in KEYS)
+_PARTS = ("country", "method", "card_brand", "issuer", "route", "auth_flow", "customer_id")
 
 
 @dataclass(frozen=True)
@@ -146,8 +154,8 @@ class Encoder:
         return {name: {value: code for code, value in enumerate(values)} for name, values in self.vocabularies.items()}
 
     @cached_property
-    def _columns(self) -> list[tuple[str, dict[str | None, int]]]:
-        return [(name, self.codes[name]) for name in RAW_CODES]
+    def _columns(self) -> list[dict[str | None, int]]:
+        return [self.codes[name] for name in RAW_CODES]
 
     @cached_property
     def _scale(self) -> dict[str, float]:
@@ -162,40 +170,45 @@ class Encoder:
 
         Each asked row is a thing that might be done next, so each has the last earlier attempt before it.
         """
-        n = len(attempts)
-        numbers, codes, reference = [], [], []
+        n, first = len(attempts), len(attempts) - len(asked)
+        scale, usual, offset = self._scale.get, self.usual_log2.get, self._offset.get
+        columns = self._columns
+        numbers: list[float | None] = []
+        codes: list[int] = []
+        reference: list[float] = []
         for fields in attempts:
             get = fields.get
-            numbers.append([_NAN if (value := get(name)) is None else value for name in RAW_NUMBERS])
-            codes.append([by_value.get(get(name), -1) for name, by_value in self._columns])
+            numbers += map(get, RAW_NUMBERS, _NO_NUMBERS)
+            codes += map(dict.get, columns, map(get, RAW_CODES), _NO_CODES)
             currency = get("currency", "")
-            reference.append(
-                (
-                    self._scale.get(currency, 100.0),
-                    self.usual_log2.get(currency, _NAN),
-                    self._offset.get(get("country", ""), _NAN),
-                )
-            )
-        first = n - len(asked)
-        if first == 0:
-            resolved, outcome, reason, duration = _none(n)
-        else:
-            reasons = self.codes["reason"]
-            resolved = np.array([PENDING if (at := a.get("resolved_at")) is None else at for a in attempts], np.int64)
-            outcome = np.array([_OUTCOME_CODES.get(a.get("outcome", ""), -1) for a in attempts], np.int64)
-            reason = np.array([reasons.get(a.get("reason", ""), -1) for a in attempts], np.int64)
-            duration = np.array([_NAN if (s := a.get("duration_s")) is None else s for a in attempts], np.float64)
+            reference += (scale(currency, 100.0), usual(currency, _NAN), offset(get("country", ""), _NAN))
+        # What became of an asked row is never read, even where it is told
+        resolved, outcome, reason = [PENDING] * n, [-1] * n, [-1] * n
+        duration: list[float | None] = [None] * n
+        reasons = self.codes["reason"]
+        for j in range(first):
+            get = attempts[j].get
+            if (at := get("resolved_at")) is not None and at == at:
+                resolved[j] = at
+            outcome[j] = _OUTCOME_CODES.get(get("outcome", ""), -1)
+            reason[j] = reasons.get(get("reason", ""), -1)
+            duration[j] = get("duration_s")
+        created = [fields["created_at"] for fields in attempts]
+        previous = [*range(-1, first - 1), *[first - 1] * (n - first)]
+        # One array of each kind, then views into it: making an array costs more than what is in it
+        whole = np.array([created, resolved, outcome, reason, previous, [*range(n)]], np.int64)
+        real = np.array(numbers + reference + duration, np.float64)
         return Rows(
-            created=np.array([fields["created_at"] for fields in attempts], np.int64),
-            resolved=resolved,
-            outcome=outcome,
-            reason=reason,
-            duration=duration,
-            numbers=np.array(numbers, np.float64),
-            codes=np.array(codes, np.int32),
-            reference=np.array(reference, np.float64),
-            previous=np.array([min(i, first) - 1 for i in range(n)], np.int64),
-            position=np.arange(n),
+            whole[0],
+            whole[1],
+            whole[2],
+            whole[3],
+            real[-n:],
+            real[: len(numbers)].reshape(n, -1),
+            np.array(codes, np.int32).reshape(n, -1),
+            real[len(numbers) : -n].reshape(n, -1),
+            whole[4],
+            whole[5],
         )
 
     def from_table(self, table: pd.DataFrame) -> Rows:
@@ -226,7 +239,7 @@ class Encoder:
             ),
             previous=_previous(table, created),
             position=np.arange(n),
-            keys=tuple(_names(table, key, prefix) for key, prefix in _PREFIXES),
+            keys=tuple(_names(table, key) for key in KEYS),
         )
 
     def evidence(self, attempts: Sequence[Fields]) -> Array:
@@ -237,7 +250,8 @@ class Encoder:
             for name in EVIDENCE_CODES:
                 value = fields.get(name)
                 if name == "response_code" and value is not None:
-                    value = f"{fields.get('code_scheme') or ''}:{value}"
+                    scheme = fields.get("code_scheme")
+                    value = f"{scheme if isinstance(scheme, str) else ''}:{value}"
                 row.append(self.codes[name].get(value, _NAN) if value is not None else _NAN)
             rows.append(row)
         return np.array(rows, np.float32)
@@ -258,11 +272,6 @@ class Encoder:
         index, values = _distinct(table, name)
         found = np.array([by_value.get(value, missing) for value in values] + [missing], kind)
         return found[index]
-
-
-def _none(n: int) -> tuple[Array, Array, Array, Array]:
-    unknown = np.full(n, -1)
-    return np.full(n, PENDING), unknown, unknown, np.full(n, _NAN)
 
 
 def _distinct(table: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
@@ -303,9 +312,10 @@ def _pairs(parts: Sequence[tuple[Array, list[str]]], separator: str) -> tuple[Ar
     return index.astype(np.int64), [separator.join(text) for text in zip(*reversed(texts), strict=True)]
 
 
-def _names(table: pd.DataFrame, key: Key, prefix: str) -> tuple[Array, list[str]]:
+def _names(table: pd.DataFrame, key: Key) -> tuple[Array, list[str]]:
+    """Which slot name each row has under a key (-1: none), and the names."""
     if not key.parts:
-        return np.zeros(len(table), np.int64), [prefix]
+        return np.zeros(len(table), np.int64), [key.name + _SEPARATOR]
     parts = [_distinct(table, part) for part in key.parts]
     index, names = _pairs(parts, _SEPARATOR) if len(parts) > 1 else parts[0]
     if key.needed:
@@ -313,7 +323,7 @@ def _names(table: pd.DataFrame, key: Key, prefix: str) -> tuple[Array, list[str]
         for part, _ in parts:
             missing |= part < 0
         index = np.where(missing, -1, index)
-    return index, [prefix + name for name in names]
+    return index, [key.name + _SEPARATOR + name for name in names]
 
 
 def _previous(table: pd.DataFrame, created: Array) -> Array:
@@ -332,7 +342,8 @@ def _microseconds(column: pd.Series[Any]) -> Array:
 
 
 def _floats(table: pd.DataFrame, name: str) -> Array:
-    return table[name].to_numpy(np.float64, na_value=_NAN) if name in table else np.full(len(table), _NAN)
+    # A copy: pandas hands out a read-only view, for which the kernel would be compiled a second time
+    return table[name].to_numpy(np.float64, na_value=_NAN, copy=True) if name in table else np.full(len(table), _NAN)
 
 
 def _scales(table: pd.DataFrame) -> Array:

@@ -44,8 +44,15 @@ class HeadParts:
     calibration: Calibration
 
     def head(self) -> Head:
-        """The head, ready to score."""
-        return Head(Booster(self.text), np.array(self.columns, np.int64), self.classes, self.calibration)
+        """The head, ready to score. Raises ArtifactMismatch if its trees are not over these columns and answers."""
+        booster = Booster(self.text)
+        scores = 1 if len(self.classes) == 2 else len(self.classes)
+        if (booster.columns, booster.classes) != (len(self.columns), scores):
+            raise ArtifactMismatch(
+                f"the trees of {', '.join(self.classes)} are over {booster.columns} features with {booster.classes} scores; "
+                f"model.json says {len(self.columns)} and {scores}"
+            )
+        return Head(booster, np.array(self.columns, np.int64), self.classes, self.calibration)
 
 
 @dataclass(frozen=True)
@@ -118,9 +125,9 @@ def load(folder: Path) -> Artefact:
                 {name: tuple(values) for name, values in told["encoder"]["vocabularies"].items()},
                 told["encoder"]["usual_log2"],
             ),
-            heads={name: _head(folder / f"{name}.txt", head) for name, head in told["heads"].items()},
+            heads={name: _head(folder, f"{name}.txt", head, files) for name, head in told["heads"].items()},
             validated={
-                name: _head(folder / "validated" / f"{name}.txt", head) for name, head in told["validated"].items()
+                name: _head(folder, f"validated/{name}.txt", head, files) for name, head in told["validated"].items()
             },
             category_shares=tuple(told["category_shares"]),
             history=History.load(folder / "history.npz"),
@@ -128,7 +135,7 @@ def load(folder: Path) -> Artefact:
             window=told["window"],
             about=told["about"],
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactMismatch(f"model.json: not a model's description ({type(error).__name__}: {error})") from error
 
 
@@ -139,19 +146,21 @@ def _checked_files(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         files = manifest["files"]
         format_, _ = manifest["format"], manifest["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        listed = [(name, known["bytes"], known["sha256"]) for name, known in files.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArtifactMismatch(f"{path}: no manifest of a model ({type(error).__name__})") from error
     if format_ != FORMAT:
         raise ArtifactMismatch(f"{path}: format {format_!r}, this code reads {FORMAT}; train again")
-    for name, known in files.items():
+    for name, size, sha256 in listed:
         file = folder / name
-        if not file.resolve().is_relative_to(folder.resolve()) or not file.is_file():
+        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
             raise ArtifactMismatch(f"{folder}: {name!r} is in the manifest and not in the folder")
-        if file.stat().st_size > _LARGEST_FILE or file.stat().st_size != known["bytes"]:
-            raise ArtifactMismatch(
-                f"{folder}: {name} has {file.stat().st_size} bytes, its manifest says {known['bytes']}"
-            )
-        if _sha256(file) != known["sha256"]:
+        there = file.stat().st_size
+        if there != size:
+            raise ArtifactMismatch(f"{folder}: {name} has {there} bytes, its manifest says {size}")
+        if there > _LARGEST_FILE:
+            raise ArtifactMismatch(f"{folder}: {name} has {there} bytes, no model's file is over {_LARGEST_FILE}")
+        if _sha256(file) != sha256:
             raise ArtifactMismatch(f"{folder}: {name} was changed since the model was made (sha256 differs)")
     for name in ("model.json", "history.npz", "success.txt"):
         if name not in files:
@@ -180,10 +189,12 @@ def _described(part: HeadParts) -> dict[str, Any]:
     }
 
 
-def _head(path: Path, told: Mapping[str, Any]) -> HeadParts:
+def _head(folder: Path, name: str, told: Mapping[str, Any], files: Mapping[str, Any]) -> HeadParts:
+    if name not in files:
+        raise ArtifactMismatch(f"{folder}: {name!r} is in model.json and not in the manifest")
     calibration = told["calibration"]
     return HeadParts(
-        path.read_text(encoding="utf-8"),
+        (folder / name).read_text(encoding="utf-8"),
         tuple(told["columns"]),
         tuple(told["classes"]),
         Calibration(np.array(calibration["weights"], float), np.array(calibration["bias"], float)),

@@ -21,6 +21,7 @@ __all__ = ["Predictor", "what_if"]
 
 Fields = dict[str, Any]
 
+_NEVER = 2**63 - 1
 _CARD_ONLY = (
     "card_brand",
     "card_funding",
@@ -135,7 +136,11 @@ class Predictor:
         attempts = [*({**shared, **past} for past in previous), *asked]
         places = range(len(previous), len(attempts))
         rows = self._encoder.from_fields(attempts, places)
-        return features_of_request(rows, self._history, [slot_names(fields) for fields in attempts], places)
+        # What the kept past already holds does not enter it twice
+        until = self._history.until
+        entered = [i for i, past in enumerate(previous) if (past.get("resolved_at") or _NEVER) <= until]
+        names = [slot_names(fields) for fields in attempts]
+        return features_of_request(rows, self._history, names, places, entered=entered)
 
 
 def _spread(shares: npt.NDArray[np.float64]) -> dict[str, float]:

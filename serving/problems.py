@@ -13,7 +13,7 @@ __all__ = ["Problem", "invalid"]
 
 
 @dataclass(eq=False)
-class Problem(Exception):  # noqa: N818  RFC 9457's name for it
+class Problem(Exception):
     """What went wrong with one request: an HTTP status, a stable code, and words for a person."""
 
     status: int

@@ -38,7 +38,7 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-class ClientLeft(Exception):  # noqa: N818  it is no error of ours
+class ClientLeft(Exception):
     """The client closed the connection before it had sent its request."""
 
 

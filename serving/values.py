@@ -55,7 +55,7 @@ _LONGEST_WAIT_S = 90 * 86_400
 _LONGEST_ISSUER_DIGITS = 8
 
 
-class Unwanted(Exception):  # noqa: N818  it is no error of ours
+class Unwanted(Exception):
     """A value that cannot be used; its text is what is allowed."""
 
 

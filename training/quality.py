@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -57,12 +57,8 @@ def quality(judged: Judged, probabilities: Array) -> dict[str, Estimate]:
     `calibration_error` is the mean over the five outcomes, in ten bins of equally many attempts.
     """
     p, happened = probabilities[:, 0], judged.success
-    order = np.argsort(p, kind="stable")
     told, outcome = probabilities[judged.explained], judged.outcome[judged.explained]
     squares = (told**2).sum(axis=1) - 2 * told[np.arange(len(told)), outcome] + 1.0
-
-    def ranked(weights: Array | None) -> float:
-        return auc(happened[order], p[order], None if weights is None else weights[order])
 
     def off(weights: Array | None) -> float:
         return float(np.mean([calibration_error(outcome == o, told[:, o], weights) for o in range(5)]))
@@ -70,7 +66,7 @@ def quality(judged: Judged, probabilities: Array) -> dict[str, Estimate]:
     found = {
         "success_log_loss": judged.all.mean(judged.success_losses(probabilities)),
         "success_brier": judged.all.mean((p - happened) ** 2),
-        "success_auc": judged.all.estimate(ranked),
+        "success_auc": judged.all.estimate(_ranked(happened, p)),
         "success_calibration_error": judged.all.estimate(lambda w: calibration_error(happened, p, w)),
     }
     if (outcome > 0).any():
@@ -99,7 +95,18 @@ def why_quality(judged: Judged, probabilities: Array) -> dict[str, dict[str, Est
     }
 
 
-def _share(hit: Array, among: Array) -> Any:
+def _ranked(happened: Array, p: Array) -> Callable[[Array | None], float]:
+    """AUC as a figure of weights; sorted once, since every resample would sort again."""
+    order = np.argsort(p, kind="stable")
+    hits, scores = happened[order], p[order]
+
+    def figure(weights: Array | None) -> float:
+        return auc(hits, scores, None if weights is None else weights[order])
+
+    return figure
+
+
+def _share(hit: Array, among: Array) -> Callable[[Array | None], float]:
     def figure(weights: Array | None) -> float:
         w = among.astype(float) if weights is None else weights * among
         return float((w * hit).sum() / w.sum()) if w.sum() > 0 else float("nan")

@@ -98,29 +98,29 @@ Effects = Mapping[str, Mapping[str, float]]
 
 _NUMBERS: Effects = {
     "ln_steps": {"leave": 0.85, "auth": 0.55},
-    "ln_rtt": {"route": 1.50, "leave": 0.80},
-    "ln_form": {"leave": 1.00},
-    "form_errors": {"leave": 0.70, "auth": 0.50},
-    "amount": {"leave": 0.20, "funds": 0.95, "risk": 0.55},
-    "first": {"leave": 0.60, "auth": 1.10, "risk": 1.20},
-    "ln_prior": {"leave": -0.20, "auth": -0.20, "risk": -0.50},
+    "ln_rtt": {"route": 1.80, "leave": 1.00},
+    "ln_form": {"leave": 1.25},
+    "form_errors": {"leave": 0.85, "auth": 0.65},
+    "amount": {"leave": 0.20, "funds": 1.15, "risk": 0.65},
+    "first": {"leave": 0.60, "auth": 1.40, "risk": 1.40},
+    "ln_prior": {"leave": -0.20, "auth": -0.20, "risk": -0.55},
     "ln_tenure": {"risk": -0.08},
     "payday": {"funds": 0.35},
     "weekend": {"leave": 0.10},
-    "stored": {"leave": -0.80, "risk": -0.90},
-    "token": {"risk": -0.90},
-    "cross_border": {"auth": 0.90, "risk": 2.60},
+    "stored": {"leave": -0.90, "risk": -1.00},
+    "token": {"risk": -1.00},
+    "cross_border": {"auth": 1.20, "risk": 3.00},
     "expired": {"risk": 6.0},
-    "debit": {"funds": 1.10},
-    "prepaid": {"funds": 1.60, "risk": 1.60},
+    "debit": {"funds": 1.40},
+    "prepaid": {"funds": 2.00, "risk": 1.80},
     "earlier": {"leave": 0.10, "risk": 0.10},
     "recurring": {"leave": -8.0, "auth": -0.8, "funds": 0.5},
 }
 _BY_COUNTRY: Effects = {
-    "KR": {"route": -4.9, "issuer": -5.0, "leave": -4.5, "auth": -4.6, "funds": -4.8, "risk": -3.1},
-    "JP": {"route": -5.1, "issuer": -5.0, "leave": -4.4, "auth": -4.2, "funds": -5.0, "risk": -2.5},
-    "TW": {"route": -4.7, "issuer": -4.7, "leave": -4.5, "auth": -4.5, "funds": -4.7, "risk": -2.8},
-    "US": {"route": -5.1, "issuer": -5.2, "leave": -4.6, "auth": -4.9, "funds": -4.5, "risk": -2.0},
+    "KR": {"route": -4.9, "issuer": -4.9, "leave": -4.4, "auth": -4.5, "funds": -5.1, "risk": -3.1},
+    "JP": {"route": -5.1, "issuer": -4.9, "leave": -4.3, "auth": -4.1, "funds": -5.1, "risk": -2.5},
+    "TW": {"route": -4.7, "issuer": -4.6, "leave": -4.4, "auth": -4.4, "funds": -4.9, "risk": -2.8},
+    "US": {"route": -5.1, "issuer": -5.1, "leave": -4.5, "auth": -4.8, "funds": -4.9, "risk": -2.0},
 }
 _BY_METHOD: Effects = {
     "card": {},
@@ -135,7 +135,7 @@ _BY_ROUTE: Effects = {
     "north": {"route": -0.3},
     "harbor": {"route": 0.1, "risk": -0.15},
     "summit": {"route": 0.5, "risk": -0.50},
-    "delta": {"route": 1.1, "risk": 0.50},
+    "delta": {"route": 1.4, "risk": 0.70},
     "direct": {"route": -0.4},
     "bankline": {"route": 0.2},
     "clearway": {"route": -0.2, "leave": 0.25},
@@ -151,16 +151,16 @@ _BY_FLOW: Effects = {
 _BY_CHANNEL: Effects = {
     "ios_app": {},
     "android_app": {},
-    "mobile_web": {"leave": 0.4},
+    "mobile_web": {"leave": 0.6},
     "desktop_web": {},
-    "in_app_browser": {"leave": 0.6},
+    "in_app_browser": {"leave": 0.9},
     "server": {},
 }
 _BY_CATEGORY: Effects = {
     "fashion": {},
     "electronics": {"risk": 0.50},
     "groceries": {"risk": -1.0},
-    "games": {"risk": 1.40, "funds": 0.60},
+    "games": {"risk": 1.60, "funds": 0.90},
     "travel": {},
     "beauty": {},
 }
@@ -185,7 +185,7 @@ _MAINTENANCE_METHOD: Effects = {"bank_transfer": {"route": 2.4}, "quick_pay": {"
 _HIDDEN: Mapping[str, tuple[float, float, float]] = {
     "leave": (1.0, 0.0, -1.0),  # impatient, usual, patient
     "auth": (1.0, 0.0, -1.0),  # clumsy, usual, skilled
-    "funds": (1.3, 0.0, -1.3),  # short of money, usual, well off
+    "funds": (1.2, 0.0, -1.2),  # short of money, usual, well off
     "risk": (0.0, 0.0, 0.0),
 }
 _PRIORS: Mapping[str, tuple[tuple[float, float, float], ...]] = {
@@ -229,7 +229,7 @@ def _issuer_effects() -> tuple[_Array, _Array, _Array, _Array]:
     flow[:, FLOWS.index("none")] = rng.choice([-0.4, 1.9], n, p=[0.75, 0.25])
     route = np.zeros((n, len(ROUTES)))
     shunned = rng.choice([ROUTES.index(name) for name in ("north", "harbor", "summit", "delta")], n)
-    route[np.arange(n), shunned] = np.where(rng.random(n) < 0.35, 1.8, 0.0)
+    route[np.arange(n), shunned] = np.where(rng.random(n) < 0.3, 2.0, 0.0)
     return own, flow, route, rng.uniform(0.3, 0.7, n)
 
 

@@ -66,6 +66,7 @@ class Prepared:
 class Trained:
     """What a training gives: the artefact, what is to be said of it (JSON), and what its pictures are drawn from."""
 
+    data: Prepared
     artefact: Artefact
     report: Mapping[str, Any]
     judged: Judged
@@ -150,6 +151,7 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         "seconds": round(time.perf_counter() - began, 1),
     }
     return Trained(
+        data,
         artefact,
         report,
         judged,

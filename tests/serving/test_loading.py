@@ -133,7 +133,7 @@ class TestResolve:
     def registry(self, monkeypatch):
         """Stands in for MLflow: one model, `payrescue`, whose champion is version 2."""
 
-        class MlflowException(Exception):  # noqa: N818  MLflow's name for it
+        class MlflowException(Exception):
             error_code = "RESOURCE_DOES_NOT_EXIST"
 
         class MlflowClient:

@@ -1,0 +1,227 @@
+"""The commands of the command line that learn from attempts or work on tables of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from features.errors import BadInput, Fault
+from training.console import progress
+from training.settings import TrainSettings, read_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["describe_settings", "diagnose", "evaluate", "recommend", "score", "simulate", "train"]
+
+
+def simulate(out: Path, payments: int, seed: int, story: str, days: float | None) -> None:
+    """`payrescue simulate`."""
+    with progress(f"simulating {payments:,} payments") as (_, far):
+        from training.simulator import simulate as run
+
+        world = run(payments, seed, story, days=days, progress=far)
+        world.write(out)
+    print(  # noqa: T201
+        f"{len(world.attempts):,} attempts of {payments:,} payments and {len(world.candidates):,} candidates in {out}/\n"
+        f"next: payrescue train --data {out}/attempts.parquet"
+    )
+
+
+def describe_settings() -> str:
+    """Every setting of a training with its default, unit and meaning."""
+    return "\n".join(
+        f"{known.name} = {known.default}  ({known.metadata['unit']})\n    {known.metadata['meaning']}"
+        for known in fields(TrainSettings)
+    )
+
+
+def train(data: str, query: str | None, mapping: str | None, config: Path | None, sets: Sequence[str]) -> None:
+    """`payrescue train`."""
+    settings = read_settings(config, _overrides(sets))
+    with progress("training") as (tell, _):
+        from features.attempts import read_attempts
+        from training import tracking
+        from training.gate import judge
+        from training.train import train as fit
+
+        table = read_attempts(data, mapping, now=datetime.now(UTC), query=query, for_training=True, progress=tell)
+        where = tracking.store()
+        with tracking.run(settings) as active:
+            trained = fit(table, settings, tell)
+            tell("logging to MLflow")
+            logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
+            champion, version, unreadable = tracking.champion(settings.model_name)
+            if unreadable:
+                tell(f"the champion, version {version}, cannot be asked: {unreadable}")
+            verdict = judge(
+                trained.artefact,
+                champion,
+                trained.data,
+                resamples=settings.resamples,
+                seed=settings.seed,
+            )
+            tracking.promote(settings.model_name, logged.version, verdict)
+    _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
+
+
+def _tell_training(
+    report: Mapping[str, Any], settings: TrainSettings, version: str, promoted: bool, why: str, where: str, run_id: str
+) -> None:
+    quality = report["quality"]
+    lines = [
+        "",
+        f"version {version} of {settings.model_name}, judged on the last {settings.test_share:.0%} of payments, "
+        "which it had not seen (95 % intervals):",
+        f"{'':44}{'log loss of success':>28}{'AUC of success':>28}",
+    ]
+    for name, figures in quality.items():
+        label = "this model" if name == "model" else f"baseline: {name}"
+        lines.append(f"{label:<44}{_short(figures['success_log_loss']):>28}{_short(figures['success_auc']):>28}")
+    if report["not_beaten"]:
+        lines += ["", "!! NOT better than a baseline, beyond chance: " + "; ".join(report["not_beaten"])]
+        lines.append("!! A simpler model may do as well here; look at the card before you serve this one.")
+    lines += ["", f"champion: {'yes' if promoted else 'no'} ({why})"]
+    lines.append(f"MLflow: {where}, run {run_id}; look at it with `mlflow ui --backend-store-uri {where}`")
+    lines.append("next: payrescue serve")
+    print("\n".join(lines))  # noqa: T201
+
+
+def _short(figure: Mapping[str, float]) -> str:
+    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
+
+
+def score(data: str, query: str | None, mapping: str | None, output: Path, history: str | None, model: str) -> None:
+    """`payrescue score`."""
+    with progress("scoring") as (tell, _):
+        from models.tables import score_table
+
+        table, past, artefact = _given(data, query, mapping, history, model, tell)
+        _write(score_table(artefact, table, past), output)
+    print(f"{len(table):,} attempts scored in {output}")  # noqa: T201
+
+
+def diagnose(data: str, query: str | None, mapping: str | None, output: Path, history: str | None, model: str) -> None:
+    """`payrescue diagnose`."""
+    with progress("diagnosing") as (tell, _):
+        from models.tables import diagnose_table
+
+        table, past, artefact = _given(data, query, mapping, history, model, tell)
+        found = diagnose_table(artefact, table, past)
+        _write(found, output)
+    by = found["decided_by"].value_counts().to_dict()
+    said = ", ".join(f"{count:,} by {name}" for name, count in by.items())
+    print(f"{len(found):,} failed attempts diagnosed ({said}) in {output}")  # noqa: T201
+
+
+def recommend(
+    data: str, query: str | None, mapping: str | None, candidates: str, output: Path, history: str | None, model: str
+) -> None:
+    """`payrescue recommend`."""
+    with progress("recommending") as (tell, _):
+        from models.tables import recommend_table
+
+        table, past, artefact = _given(data, query, mapping, history, model, tell)
+        found = recommend_table(artefact, table, _candidates(Path(candidates)), past, tell)
+        _write(found, output)
+    print(f"{found['attempt_id'].nunique():,} attempts, {len(found):,} candidates ranked in {output}")  # noqa: T201
+
+
+def evaluate(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    history: str | None,
+    model: str,
+    against: str | None,
+    output: Path | None,
+) -> None:
+    """`payrescue evaluate`."""
+    with progress("evaluating") as (tell, _):
+        from training import tracking
+        from training.evaluate import evaluate as judge
+
+        table, past, artefact = _given(data, query, mapping, history, model, tell)
+        other = tracking.fetch(against)[0] if against else None
+        found = judge(artefact, table, past=past, against=other)
+        if output is not None:
+            _write_text(json.dumps({"model": model, "against": against, **found}, indent=1), output)
+    lines = [f"{model} on {found['attempts']:,} attempts (95 % intervals, bootstrap over payments)"]
+    lines += [f"  {name:<28}{_short(figure)}" for name, figure in found["quality"].items()]
+    if "against" in found:
+        lines.append(f"difference to {against}, paired; below zero is better")
+        lines += [f"  {name:<28}{_short(figure)}" for name, figure in found["against"].items()]
+    if "warning" in found:
+        lines.append(f"!! {found['warning']}")
+    print("\n".join(lines))  # noqa: T201
+
+
+def _given(
+    data: str, query: str | None, mapping: str | None, history: str | None, model: str, tell: Any
+) -> tuple[pd.DataFrame, pd.DataFrame | None, Any]:
+    """The attempts, the past, and the model, read and checked."""
+    from features.attempts import read_attempts
+    from training import tracking
+
+    now = datetime.now(UTC)
+    table = read_attempts(data, mapping, now=now, query=query, progress=tell)
+    past = read_attempts(history, mapping, now=now, progress=tell) if history else None
+    tracking.store()
+    return table, past, tracking.fetch(model)[0]
+
+
+def _candidates(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype=str) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (OSError, ValueError):
+        raise BadInput(str(path), message="cannot be read as candidates; want a Parquet or CSV file") from None
+
+
+def _overrides(sets: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs, each value in its setting's type."""
+    kinds: dict[str, Callable[[str], Any]] = {known.name: type(known.default) for known in fields(TrainSettings)}
+    told: dict[str, Any] = {}
+    for pair in sets:
+        name, separator, value = pair.partition("=")
+        if not separator or name not in kinds:
+            raise BadInput("--set", [Fault(name, "NAME=VALUE, with a name of " + ", ".join(kinds), seen=pair)])
+        try:
+            told[name] = kinds[name](value)
+        except ValueError:
+            raise BadInput(
+                "--set", [Fault(name, f"a value such as {getattr(TrainSettings(), name)}", seen=value)]
+            ) from None
+    return told
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table; first under another name, so that a file that is there is whole."""
+    if path.suffix not in {".parquet", ".csv"}:
+        raise BadInput("--output", [Fault("file", "a name that ends in .parquet or .csv", seen=path.name)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.suffix == ".csv":
+            frame.to_csv(part, index=False)
+        else:
+            frame.to_parquet(part, index=False)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

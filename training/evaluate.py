@@ -1,0 +1,60 @@
+"""How good a model is on a table of attempts, by itself or against another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from features.errors import BadInput
+from models.artefact import Artefact
+from models.tables import matrix_of
+from training.quality import Judged, compare, quality, why_quality
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    artefact: Artefact,
+    table: pd.DataFrame,
+    *,
+    past: pd.DataFrame | None = None,
+    against: Artefact | None = None,
+    resamples: int = 200,
+    seed: int = 7,
+) -> dict[str, Any]:
+    """Quality as it serves, and the difference to `against` on the same attempts.
+
+    `warning` says so if the model has learnt from some of these attempts. Raises BadInput without outcomes to judge by.
+    """
+    outcome = artefact.encoder.from_table(table).outcome
+    known = outcome >= 0
+    if known.sum() < 30 or len(np.unique(outcome[known] == 0)) < 2:
+        raise BadInput(
+            "attempts", message=f"{int(known.sum())} attempts with an outcome; want 30 or more, successes and failures"
+        )
+    payment = np.unique(table["payment_id"], return_inverse=True)[1]
+    judged = Judged(outcome[known], payment[known], resamples=resamples, seed=seed)
+    told = artefact.outcome_model().outcome_probability(matrix_of(artefact, table, past)[known])
+    found: dict[str, Any] = {
+        "attempts": int(known.sum()),
+        "quality": _plain(quality(judged, told)),
+        "categories": {name: _plain(figures) for name, figures in why_quality(judged, told).items()},
+    }
+    learnt = int((table["created_at"].to_numpy("datetime64[us]").astype(np.int64) <= artefact.window["until"]).sum())
+    if learnt:
+        found["warning"] = (
+            f"{learnt:,} of these attempts lie in the model's training window: they flatter it; judge on later ones"
+        )
+    if against is not None:
+        theirs = against.outcome_model().outcome_probability(matrix_of(against, table, past)[known])
+        found["against"] = _plain(compare(judged, told, theirs))
+    return found
+
+
+def _plain(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: figure.as_dict() for name, figure in figures.items()}

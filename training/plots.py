@@ -1,0 +1,164 @@
+"""Pictures of a training, each answering one question that its title asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from features.columns import CATEGORIES, OUTCOMES
+from features.definitions import features
+from training.quality import Judged
+from training.train import Trained
+
+__all__ = ["pictures"]
+
+Array = npt.NDArray[Any]
+
+_INK, _SOFT, _ACCENT = "#1f2933", "#9aa5b1", "#2f6f8f"
+_COLOURS = dict(zip(OUTCOMES, ("#3a7d44", "#c8553d", "#2f6f8f", "#e09f3e", "#7b6d8d"), strict=True))
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _SOFT,
+    "axes.labelcolor": _INK,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "figure.dpi": 120,
+}
+
+
+def pictures(trained: Trained, folder: Path) -> dict[str, Path]:
+    """Draw calibration, confusion, importance and learning curves into `folder`; where each is, by name."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {}
+    with mpl.rc_context(_STYLE):
+        for name, figure in (
+            ("calibration", _calibration(trained.judged, trained.told)),
+            ("confusion", _confusion(trained.judged, trained.told)),
+            ("importance", _importance(trained.report["importances"])),
+            ("learning_curve", _learning_curves(trained.curves)),
+        ):
+            if figure is not None:
+                drawn[name] = folder / f"{name}.png"
+                figure.savefig(drawn[name], bbox_inches="tight")
+                plt.close(figure)
+    return drawn
+
+
+def _calibration(judged: Judged, told: Array) -> Any:
+    import matplotlib.pyplot as plt
+
+    clear = judged.explained
+    shown = [(0, judged.success, told[:, 0])]
+    if (judged.outcome[clear] > 0).any():
+        shown += [(o, judged.outcome[clear] == o, told[clear, o]) for o in range(1, 5)]
+    figure, axes = plt.subplots(1, len(shown), figsize=(3.1 * len(shown) + 0.4, 3.2), squeeze=False)
+    for axis, (o, happened, p) in zip(axes[0], shown, strict=True):
+        promised, came, low, high = _reliability(happened, p)
+        top = max(promised.max(), high.max()) * 1.05
+        bottom = min(promised.min(), low.min()) * 0.95
+        axis.plot([bottom, top], [bottom, top], color=_SOFT, lw=1, ls="--")
+        axis.errorbar(promised, came, yerr=[came - low, high - came], fmt="o", ms=4, lw=1, color=_COLOURS[OUTCOMES[o]])
+        axis.set_title(OUTCOMES[o].replace("_", " "), fontsize=10)
+        axis.set_xlabel("predicted share")
+    axes[0][0].set_ylabel("share that came, 95 % interval")
+    figure.suptitle(
+        f"Does what is predicted come? On the dashed line it does ({len(told):,} attempts held out)",
+        x=0.01, ha="left", fontweight="bold",
+    )  # fmt: skip
+    figure.tight_layout()
+    return figure
+
+
+def _reliability(happened: Array, p: Array, bins: int = 10) -> tuple[Array, Array, Array, Array]:
+    """Mean promise, share that came and its Wilson 95 % interval, in bins of equally many attempts."""
+    order = np.argsort(p, kind="stable")
+    promised, came, low, high = [], [], [], []
+    for part in np.array_split(order, bins):
+        if not len(part):
+            continue
+        n, share = len(part), happened[part].mean()
+        z = 1.96
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        promised.append(p[part].mean())
+        came.append(share)
+        low.append(min(middle - half, share))
+        high.append(max(middle + half, share))
+    return np.array(promised), np.array(came), np.array(low), np.array(high)
+
+
+def _confusion(judged: Judged, told: Array) -> Any:
+    import matplotlib.pyplot as plt
+
+    failed = judged.explained & ~judged.success
+    if not failed.any():
+        return None
+    true, guess = judged.outcome[failed] - 1, told[failed][:, 1:].argmax(axis=1)
+    counts = np.zeros((4, 4), int)
+    np.add.at(counts, (true, guess), 1)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    names = [name.replace("_", "\n") for name in CATEGORIES]
+    figure, axis = plt.subplots(figsize=(5.2, 4.4))
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i in range(4):
+        for j in range(4):
+            ink = "white" if shares[i, j] > 0.55 else _INK
+            axis.text(j, i, f"{shares[i, j]:.0%}\n{counts[i, j]:,}", ha="center", va="center", color=ink, fontsize=9)
+    axis.set_xticks(range(4), names, fontsize=8)
+    axis.set_yticks(range(4), names, fontsize=8)
+    axis.set_xlabel("likeliest category, told before the attempt")
+    axis.set_ylabel("what it was")
+    axis.set_title(f"When it fails, is the category foreseen?\n({int(failed.sum()):,} failures held out)")
+    return figure
+
+
+def _importance(importances: Mapping[str, Mapping[str, float]]) -> Any:
+    import matplotlib.pyplot as plt
+
+    known = {feature.name: feature for feature in features()}
+    heads = [name for name in ("success", "category") if name in importances]
+    figure, axes = plt.subplots(1, len(heads), figsize=(7.2 * len(heads), 5.4), squeeze=False)
+    titles = {"success": "What tells success from failure", "category": "What tells the kinds of failure apart"}
+    for axis, head in zip(axes[0], heads, strict=True):
+        top = list(importances[head].items())[:18][::-1]
+        colours = [_ACCENT if known[name].actionable else _SOFT for name, _ in top]
+        axis.barh([known[name].label for name, _ in top], [100 * share for _, share in top], color=colours)
+        axis.set_xlabel("share of the trees' gain, %")
+        axis.set_title(titles[head])
+        axis.tick_params(axis="y", labelsize=8)
+    figure.text(0.01, -0.02, "Blue: someone can act on it. Grey: context. An association, not yet a cause.", fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+def _learning_curves(curves: Mapping[str, tuple[float, ...]]) -> Any:
+    import matplotlib.pyplot as plt
+
+    drawn = {name: curve for name, curve in curves.items() if curve}
+    if not drawn:
+        return None
+    figure, axes = plt.subplots(1, len(drawn), figsize=(4.2 * len(drawn), 3.2), squeeze=False)
+    for axis, (name, curve) in zip(axes[0], drawn.items(), strict=True):
+        best = int(np.argmin(curve))
+        axis.plot(np.arange(1, len(curve) + 1), curve, color=_ACCENT, lw=1.5)
+        axis.axvline(best + 1, color=_SOFT, lw=1, ls="--")
+        axis.set_title(f"{name} head: {best + 1} trees", fontsize=10)
+        axis.set_xlabel("trees")
+    axes[0][0].set_ylabel("log loss on the stop slice, nats")
+    figure.suptitle("When do more trees stop helping?", x=0.01, ha="left", fontweight="bold")
+    figure.tight_layout()
+    return figure

@@ -1,0 +1,224 @@
+"""MLflow: one run per training, one registered version, aliases moved only where the gate says so."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from features.errors import ArtifactMismatch, BadInput
+from features.fingerprint import fingerprint
+from models.artefact import Artefact, load, save, write_manifest
+from training.card import card_html, model_card
+from training.gate import Verdict
+from training.plots import pictures
+from training.settings import TrainSettings
+from training.train import Trained
+
+__all__ = ["Logged", "champion", "fetch", "promote", "store", "track"]
+
+DEFAULT_STORE = "sqlite:///mlflow.db"
+"""Where runs and versions are kept if `MLFLOW_TRACKING_URI` says nothing: in the current folder."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Where a training went."""
+
+    run_id: str
+    version: str
+    folder: Path
+
+
+def store() -> str:
+    """Point MLflow at its store, and return its address without a password."""
+    os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_STORE)
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import logging
+
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    mlflow.set_tracking_uri(uri)
+    return _without_password(uri)
+
+
+def _without_password(uri: str) -> str:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+
+
+@contextlib.contextmanager
+def run(settings: TrainSettings) -> Iterator[Any]:
+    """An MLflow run: the one that `mlflow run` began, if it did, else a new one of the experiment."""
+    import mlflow
+
+    if "MLFLOW_RUN_ID" not in os.environ:
+        mlflow.set_experiment(settings.experiment)
+    with mlflow.start_run(log_system_metrics=False) as active:
+        yield active
+
+
+def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str) -> Logged:
+    """Log a training into the active run and register its version, as `challenger`."""
+    import mlflow
+
+    begun_by_project = "MLFLOW_RUN_ID" in os.environ
+    if not begun_by_project:  # `mlflow run` logs the parameters itself, as text, and refuses another form of them
+        mlflow.log_params(asdict(settings))
+    report = trained.report
+    mlflow.log_metrics(_metrics(report))
+    mlflow.set_tags(
+        {
+            "data_from": report["window"][0],
+            "data_until": report["window"][1],
+            "data_attempts": str(report["attempts"]),
+            "features": fingerprint(),
+            **_git(),
+        }
+    )
+    _log_inputs(trained, source)
+    card = model_card(trained, settings, run_id)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "model")
+        save(trained.artefact, folder)
+        (folder / "model_card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
+        write_manifest(folder)
+        drawn = pictures(trained, Path(temporary, "pictures"))
+        Path(temporary, "pictures", "model_card.html").write_text(card_html(card, drawn), encoding="utf-8")
+        mlflow.log_artifacts(str(Path(temporary, "pictures")))
+        mlflow.log_dict(dict(report), "report.json")
+        info = _log_model(folder, trained, settings)
+    client = mlflow.MlflowClient()
+    version = str(info.registered_model_version)
+    client.set_registered_model_alias(settings.model_name, "challenger", version)
+    client.set_model_version_tag(settings.model_name, version, "features", fingerprint())
+    return Logged(run_id, version, Path())
+
+
+def _log_model(folder: Path, trained: Trained, settings: TrainSettings) -> Any:
+    """The artefact as it is, with a loader named in the code: no pickle, and nothing in it that executes."""
+    import mlflow
+
+    from training.served_model import example_of, predict, signature
+
+    example = example_of(trained.example)
+    return mlflow.pyfunc.log_model(
+        name="model",
+        loader_module="training.served_model",
+        data_path=str(folder),
+        signature=signature(example, predict(load(folder), example)),
+        input_example=example,
+        pip_requirements=[f"payrescue=={_version()}"],
+        registered_model_name=settings.model_name,
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("payrescue")
+
+
+def _log_inputs(trained: Trained, source: str) -> None:
+    import mlflow
+    import pandas as pd
+
+    report = trained.report
+    for name, told in report["slices"].items():
+        described = pd.DataFrame(
+            [{"slice": name, "attempts": told["attempts"], "from": told["from"], "until": report["window"][1]}]
+        )
+        data = mlflow.data.from_pandas(described, source=_without_password(source), name=f"attempts-{name}")
+        mlflow.log_input(data, context={"fit": "training", "test": "testing"}.get(name, "validation"))
+
+
+def _metrics(report: Mapping[str, Any]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for model, figures in report["quality"].items():
+        prefix = "" if model == "model" else f"{model.replace(',', '').replace(' ', '_')}."
+        for name, figure in figures.items():
+            found[f"{prefix}{name}"] = figure["value"]
+            if not prefix:
+                found |= {f"{name}.low": figure["low"], f"{name}.high": figure["high"]}
+    for category, figures in report["categories"].items():
+        found |= {f"{category}.{name}": figure["value"] for name, figure in figures.items()}
+    return {name: value for name, value in found.items() if value == value}
+
+
+def _git() -> dict[str, str]:
+    """The commit of the code, where it is a git checkout."""
+    found = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {"git_commit": found.stdout.strip()} if found.returncode == 0 else {}
+
+
+def fetch(uri: str) -> tuple[Artefact, str | None]:
+    """The artefact of a model URI (or a folder) and its version. Raises BadInput if there is none."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    if Path(uri).is_dir():
+        return load(_artefact_folder(Path(uri))), None
+    if not uri.startswith(("models:/", "runs:/")):
+        raise BadInput(
+            "model", message=f"{uri!r}: want a folder, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID/model"
+        )
+    try:
+        version = None
+        if "@" in uri:
+            name, alias = uri.removeprefix("models:/").split("@", 1)
+            version = str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{version}")
+        else:
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=uri)
+            version = uri.rsplit("/", 1)[1] if uri.startswith("models:/") else None
+    except MlflowException:
+        raise BadInput("model", message=f"the registry has no {uri}; `payrescue train` makes one") from None
+    return load(_artefact_folder(Path(folder))), version
+
+
+def _artefact_folder(folder: Path) -> Path:
+    found = sorted(folder.rglob("manifest.json"), key=lambda path: len(path.parts))
+    if not found:
+        raise ArtifactMismatch(f"{folder}: holds no model of Payrescue (no manifest.json)")
+    return found[0].parent
+
+
+def champion(name: str) -> tuple[Artefact | None, str | None, str | None]:
+    """The champion's artefact and version, None where there is none; and why it cannot be read, if so."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = str(mlflow.MlflowClient().get_model_version_by_alias(name, "champion").version)
+    except MlflowException:
+        return None, None, None
+    try:
+        return fetch(f"models:/{name}/{version}")[0], version, None
+    except ArtifactMismatch as error:
+        return None, version, str(error)
+
+
+def promote(name: str, version: str, verdict: Verdict) -> None:
+    """Make `version` the champion and write down why; the challenger alias stays on it."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    client.set_model_version_tag(name, version, "verdict", verdict.why[:4900])
+    if verdict.promote:
+        client.set_registered_model_alias(name, "champion", version)
