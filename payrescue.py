@@ -12,12 +12,24 @@ import click
 
 __all__ = ["main"]
 
+
+def _blank_is_none(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """MLproject hands on what was not given as an empty text."""
+    return value or None
+
+
 _DATA = click.option(
     "--data", "data", required=True, metavar="FILE", help="Attempts: Parquet, CSV, a folder, or a SQLAlchemy URL."
 )
-_QUERY = click.option("--query", metavar="SQL", help="What to ask, where --data is a database's URL.")
-_MAPPING = click.option("--mapping", metavar="FILE", help="YAML that brings in other people's columns and values.")
-_HISTORY = click.option("--history", metavar="FILE", help="Past attempts that the rows of --data may look back on.")
+_QUERY = click.option(
+    "--query", metavar="SQL", callback=_blank_is_none, help="What to ask, where --data is a database's URL."
+)
+_MAPPING = click.option(
+    "--mapping", metavar="FILE", callback=_blank_is_none, help="YAML that brings in other people's columns and values."
+)
+_HISTORY = click.option(
+    "--history", metavar="FILE", callback=_blank_is_none, help="Past attempts that the rows of --data may look back on."
+)
 _MODEL = click.option(
     "--model", metavar="URI", default="models:/payrescue@champion", show_default=True,
     help="The model: from the registry, or an artefact's folder.",
@@ -33,7 +45,7 @@ class _Ordered(click.Group):
 
 
 def _told(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Bad input ends a command with one clear message and exit code 2."""
+    """Bad input, and a file or folder that cannot be had, end a command with one clear message and exit code 2."""
 
     @wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -43,6 +55,11 @@ def _told(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except PayrescueError as error:
             click.echo(f"payrescue: {error}", err=True)
+            sys.exit(2)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            click.echo(f"payrescue: {error.filename}: {error.strerror}", err=True)
             sys.exit(2)
 
     return wrapped
@@ -183,7 +200,9 @@ def recommend(
 @_MAPPING
 @_HISTORY
 @_MODEL
-@click.option("--against", metavar="URI", help="Another model, to compare with on the same attempts.")
+@click.option(
+    "--against", metavar="URI", callback=_blank_is_none, help="Another model, to compare with on the same attempts."
+)
 @click.option("--output", metavar="FILE", help="Also write the figures as JSON.")
 @_told
 def evaluate(

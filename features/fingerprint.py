@@ -32,6 +32,7 @@ def golden_rows() -> tuple[Rows, np.ndarray]:
     previous = np.where(rng.random(_N) < 0.4, np.arange(_N) - 1, -1)
     previous[60:] = np.arange(59, _N - 1)  # one payment with more attempts than are looked at
     resolved[40:50] = created[41:51]  # known at the very moment of the next
+    created[80] = resolved[80] = resolved[79] = created[79]  # two of one moment
     reference = np.column_stack([np.full(_N, 100.0), np.full(_N, 5.0), rng.integers(-12, 15, _N) * 3.6e9])
     reference[rng.random(_N) < 0.1, 1:] = np.nan
     rows = Rows(

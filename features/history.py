@@ -83,7 +83,7 @@ class History:
     def load(cls, path: Path) -> History:
         """Read what `save` wrote. Raises ArtifactMismatch if the file is another or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 names = file["names"].tobytes().decode()
                 sums, times, streaks = file["sums"], file["times"], file["streaks"]
                 until = int(file["until"][0])

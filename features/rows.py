@@ -95,7 +95,11 @@ def slot_names(fields: Fields) -> list[str | None]:
 
     Spelt out, because a loop over KEYS takes three times as long; a test holds it to them.
     """
-    told = [value if isinstance(value, str) else "" for value in map(fields.get, _PARTS)]
+    told = list(map(fields.get, _PARTS, _NO_PARTS))
+    try:
+        "".join(told)
+    except TypeError:  # None or NaN among them
+        told = [value if isinstance(value, str) else "" for value in told]
     country, method, brand, issuer, route, flow, customer = told
     return [
         "all\x1f",
@@ -110,6 +114,7 @@ def slot_names(fields: Fields) -> list[str | None]:
 
 
 _PARTS = ("country", "method", "card_brand", "issuer", "route", "auth_flow", "customer_id")
+_NO_PARTS = ("",) * len(_PARTS)
 
 
 @dataclass(frozen=True)

@@ -195,7 +195,9 @@ def _recommended(
     failed = attempt.get("outcome") not in {None, "success"}
     evidence = {name: attempt[name] for name in _EVIDENCE if name in attempt} if failed else None
     answer = engine.score(ScoreRequest(before, evidence, tuple(previous), candidates), request_id="table")
-    ranked = {row["candidate_id"]: (rank, row) for rank, row in enumerate(answer["ranking"], start=1)}
+    ranked: dict[str, tuple[int | None, dict[str, Any]]] = {
+        row["candidate_id"]: (rank, row) for rank, row in enumerate(answer["ranking"], start=1)
+    }
     blocked = {row["candidate_id"]: row["rule"] for row in answer["blocked"]}
     out = []
     for candidate in candidates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -55,7 +56,9 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
         with tracking.run(settings) as active:
             trained = fit(table, settings, tell)
             tell("logging to MLflow")
-            logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
+            with warnings.catch_warnings():  # its hints are for who writes the code, not for who trains
+                warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
+                logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
             champion, version, unreadable = tracking.champion(settings.model_name)
             if unreadable:
                 tell(f"the champion, version {version}, cannot be asked: {unreadable}")
@@ -74,15 +77,15 @@ def _tell_training(
     report: Mapping[str, Any], settings: TrainSettings, version: str, promoted: bool, why: str, where: str, run_id: str
 ) -> None:
     quality = report["quality"]
+    unseen = f"the last {settings.test_share:.0%} of payments, which it had not seen"
     lines = [
         "",
-        f"version {version} of {settings.model_name}, judged on the last {settings.test_share:.0%} of payments, "
-        "which it had not seen (95 % intervals):",
-        f"{'':44}{'log loss of success':>28}{'AUC of success':>28}",
+        f"version {version} of {settings.model_name}, judged on {unseen} (95 % intervals):",
+        f"{'':54}{'log loss of success':>28}{'AUC of success':>28}",
     ]
     for name, figures in quality.items():
         label = "this model" if name == "model" else f"baseline: {name}"
-        lines.append(f"{label:<44}{_short(figures['success_log_loss']):>28}{_short(figures['success_auc']):>28}")
+        lines.append(f"{label:<54}{_short(figures['success_log_loss']):>28}{_short(figures['success_auc']):>28}")
     if report["not_beaten"]:
         lines += ["", "!! NOT better than a baseline, beyond chance: " + "; ".join(report["not_beaten"])]
         lines.append("!! A simpler model may do as well here; look at the card before you serve this one.")
@@ -98,6 +101,7 @@ def _short(figure: Mapping[str, float]) -> str:
 
 def score(data: str, query: str | None, mapping: str | None, output: Path, history: str | None, model: str) -> None:
     """`payrescue score`."""
+    _want_table(output)
     with progress("scoring") as (tell, _):
         from models.tables import score_table
 
@@ -108,6 +112,7 @@ def score(data: str, query: str | None, mapping: str | None, output: Path, histo
 
 def diagnose(data: str, query: str | None, mapping: str | None, output: Path, history: str | None, model: str) -> None:
     """`payrescue diagnose`."""
+    _want_table(output)
     with progress("diagnosing") as (tell, _):
         from models.tables import diagnose_table
 
@@ -123,6 +128,7 @@ def recommend(
     data: str, query: str | None, mapping: str | None, candidates: str, output: Path, history: str | None, model: str
 ) -> None:
     """`payrescue recommend`."""
+    _want_table(output)
     with progress("recommending") as (tell, _):
         from models.tables import recommend_table
 
@@ -201,10 +207,14 @@ def _overrides(sets: Sequence[str]) -> dict[str, Any]:
     return told
 
 
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table; first under another name, so that a file that is there is whole."""
+def _want_table(path: Path) -> None:
+    """Refuse a name that tells no format; before the work, not after it."""
     if path.suffix not in {".parquet", ".csv"}:
         raise BadInput("--output", [Fault("file", "a name that ends in .parquet or .csv", seen=path.name)])
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table; first under another name, so that a file that is there is whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:

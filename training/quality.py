@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def quality(judged: Judged, probabilities: Array) -> dict[str, Estimate]:
         "success_log_loss": judged.all.mean(judged.success_losses(probabilities)),
         "success_brier": judged.all.mean((p - happened) ** 2),
         "success_auc": judged.all.estimate(_ranked(happened, p)),
-        "success_calibration_error": judged.all.estimate(lambda w: calibration_error(happened, p, w)),
+        "success_calibration_error": judged.all.estimate(partial(calibration_error, happened, p)),
     }
     if (outcome > 0).any():
         found |= {
@@ -135,7 +136,6 @@ def by_slice(
                 continue
             mine, told = judged.part(mask), probabilities[mask]
             p, happened = told[:, 0], mine.success
-            order = np.argsort(p, kind="stable")
             yield (
                 name,
                 value,
@@ -145,8 +145,6 @@ def by_slice(
                     "promised_share": float(p.mean()),
                     "success_log_loss": mine.all.mean(mine.success_losses(told)),
                     "success_brier": float(brier(happened, p)),
-                    "success_auc": mine.all.estimate(
-                        lambda w, h=happened[order], q=p[order], o=order: auc(h, q, None if w is None else w[o])
-                    ),
+                    "success_auc": mine.all.estimate(_ranked(happened, p)),
                 },
             )

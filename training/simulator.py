@@ -1,9 +1,9 @@
 """A market in which we know why payments fail: attempts as a merchant would log them, and the truth behind them.
 
 The story: customers with hidden patience, skill and means pay by their country's methods; a checkout policy with known
-propensities chooses route and authentication; routes and issuers have hidden health; each attempt meets six hurdles (see
-`simulator_kernel`), and after a failure the customer may try what the policy then offers, the reason still standing in
-the way. Codes are masked, telemetry is lossy, late outcomes are pending.
+propensities chooses route and authentication; routes and issuers have hidden health; each attempt meets six hurdles
+(see `simulator_kernel`), and after a failure the customer may try what the policy then offers, the reason still standing
+in the way. Codes are masked, telemetry is lossy, late outcomes are pending.
 
 What the oracle knows: `p_<outcome>` conditions on the attempt's own `before` columns; on the outcomes of the customer's
 earlier attempts, on whether they went on after a failure, and on the true reason of every failure of this payment; on
@@ -51,8 +51,8 @@ class World:
     """What a simulation gives: what a merchant could log, and the truth.
 
     `attempts` and `candidates` are the contract's tables; `oracle` has p_<outcome> and full_<outcome> by attempt_id,
-    `candidate_oracle` p_success by candidate_id. `about` names story, seed, version, counts and the hidden spells of ill
-    health (`entity`, `from`, `until`).
+    `candidate_oracle` p_success by candidate_id. `about` names story, seed, version, counts and the hidden spells of
+    ill health (`entity`, `from`, `until`).
     """
 
     attempts: pd.DataFrame
@@ -98,8 +98,10 @@ def _padded(moments: list[list[float]]) -> npt.NDArray[np.float64]:
     return np.array([row + [math.inf] * (longest - len(row)) for row in moments])
 
 
-def _check(payments: int, start: datetime, days: float) -> None:
+def _check(payments: int, seed: int, start: datetime, days: float) -> None:
     faults = []
+    if seed < 0:
+        faults.append(Fault("seed", "a whole number from 0", seen=str(seed)))
     if not 1 <= payments <= _MOST:
         faults.append(Fault("payments", f"1 to {_MOST}", seen=str(payments)))
     if start.tzinfo is None:
@@ -142,7 +144,7 @@ def simulate(
     told: Story = story_named(story)
     begin = START if start is None else start
     length = _DAYS if days is None else float(days)
-    _check(payments, begin, length)
+    _check(payments, seed, begin, length)
     begin = begin.astimezone(UTC)
     report = progress if progress is not None else lambda _: None
     rng = np.random.default_rng([seed, VERSION])

@@ -1,4 +1,4 @@
-"""Why simulated attempts fail, how long a reason lasts, what one would try next, and which codes processors send for it.
+"""Why simulated attempts fail, how long a reason lasts, what is tried next, and which codes processors send for it.
 
 All of it is data: the orders of the hurdles, situations and actions are the kernel's, the reasons' names those of the
 taxonomy, the codes those that the schemes publish for that meaning.
@@ -174,7 +174,7 @@ CODES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "authentication_required": ("70",), "incorrect_otp_or_pin": ("55",), "auth_attempts_exceeded": ("75", "38"),
         "insufficient_funds": ("51",), "generic_decline": ("05",), "limit_exceeded": ("61", "65"),
         "card_data_invalid": ("54", "14"), "lost_or_stolen": ("41", "43"), "suspected_fraud": ("59", "34"),
-        "account_unusable": ("78", "46", "42"), "not_permitted": ("57", "62"), "issuer_unavailable": ("91",),
+        "account_unusable": ("78", "42"), "not_permitted": ("57", "62"), "issuer_unavailable": ("91",),
         "processor_error": ("96", "06"), "network_timeout": ("68",), "config_error": ("58", "03"),
         "request_error": ("12", "30"),
     },

@@ -366,9 +366,9 @@ def _choose(score, n, explore, u):
     for k in range(n):
         chance = (1.0 - explore) * np.exp(score[k]) / total + explore / n
         if u < chance:
-            return k, chance
+            break
         u -= chance
-    return n - 1, chance
+    return k, min(chance, 1.0)
 
 
 @_inner
@@ -556,6 +556,16 @@ def _attempt(m, person, payment, prior, act, t, a, last, known, ints, floats, ro
 
 
 @_inner
+def _settled(ints, floats, a):
+    """The moment at which the outcomes of attempt `a` and of all before it in its payment are known."""
+    latest = 0.0
+    while a >= 0:
+        latest = max(latest, floats[a, RESOLVED])
+        a = ints[a, PREVIOUS]
+    return latest
+
+
+@_inner
 def _entities(switches, share):
     n = len(switches)
     return Entities(switches, np.zeros(n, np.int64), np.full(n, share), np.zeros(n))
@@ -601,7 +611,7 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):
             event, x = code % 4, code // 4
 
         last, chosen = -1, x
-        if event == _RESOLVE or event == _DECIDE:
+        if event in (_RESOLVE, _DECIDE):
             last = x
         elif event == _RETRY:
             last = cand[x, C_ATTEMPT]
@@ -632,12 +642,12 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):
                 scores[k] = m.advice[ints[last, REASON], options[k, 7]]
             n_cand += n
             if number >= MAX_ATTEMPTS:
-                busy[c] = floats[last, RESOLVED]
+                busy[c] = _settled(ints, floats, last)
                 continue
             goes = rng.random() < goes_on[person.patience]
             _reweigh(knows[c, 0], goes_on, goes)
             if not goes:
-                busy[c] = max(floats[last, RESOLVED], t)
+                busy[c] = max(_settled(ints, floats, last), t)
                 continue
             k, chance = _choose(scores, n, 0.15, rng.random())
             chosen = n_cand - n + k
@@ -650,7 +660,7 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):
             act, chance = _first_act(m, person, payment, prior[c], rng.random())
         else:
             if t > end:
-                busy[c] = t
+                busy[c] = max(_settled(ints, floats, last), t)
                 continue
             act = (
                 cand[chosen, 1], cand[chosen, 2], cand[chosen, 3], cand[chosen, 4], cand[chosen, 5], cand[chosen, 6]
@@ -668,7 +678,7 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):
         heapq.heappush(heap, (floats[a, RESOLVED], np.int64(a * 4 + _RESOLVE)))
         if ints[a, HURDLE] == len(HURDLES):
             prior[c] += 1
-            busy[c] = floats[a, RESOLVED]
+            busy[c] = _settled(ints, floats, a)
         else:
             busy[c] = np.inf
             heapq.heappush(heap, (ready, np.int64(a * 4 + _DECIDE)))

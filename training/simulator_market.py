@@ -98,8 +98,8 @@ Effects = Mapping[str, Mapping[str, float]]
 
 _NUMBERS: Effects = {
     "ln_steps": {"leave": 0.85, "auth": 0.55},
-    "ln_rtt": {"route": 1.80, "leave": 1.00},
-    "ln_form": {"leave": 1.25},
+    "ln_rtt": {"route": 1.60, "leave": 0.90},
+    "ln_form": {"leave": 1.10},
     "form_errors": {"leave": 0.85, "auth": 0.65},
     "amount": {"leave": 0.20, "funds": 1.15, "risk": 0.65},
     "first": {"leave": 0.60, "auth": 1.40, "risk": 1.40},
@@ -109,7 +109,7 @@ _NUMBERS: Effects = {
     "weekend": {"leave": 0.10},
     "stored": {"leave": -0.90, "risk": -1.00},
     "token": {"risk": -1.00},
-    "cross_border": {"auth": 1.20, "risk": 3.00},
+    "cross_border": {"auth": 1.20, "risk": 2.60},
     "expired": {"risk": 6.0},
     "debit": {"funds": 1.40},
     "prepaid": {"funds": 2.00, "risk": 1.80},
@@ -117,10 +117,10 @@ _NUMBERS: Effects = {
     "recurring": {"leave": -8.0, "auth": -0.8, "funds": 0.5},
 }
 _BY_COUNTRY: Effects = {
-    "KR": {"route": -4.9, "issuer": -4.9, "leave": -4.4, "auth": -4.5, "funds": -5.1, "risk": -3.1},
-    "JP": {"route": -5.1, "issuer": -4.9, "leave": -4.3, "auth": -4.1, "funds": -5.1, "risk": -2.5},
-    "TW": {"route": -4.7, "issuer": -4.6, "leave": -4.4, "auth": -4.4, "funds": -4.9, "risk": -2.8},
-    "US": {"route": -5.1, "issuer": -5.1, "leave": -4.5, "auth": -4.8, "funds": -4.9, "risk": -2.0},
+    "KR": {"route": -5.0, "issuer": -5.0, "leave": -4.8, "auth": -4.7, "funds": -5.1, "risk": -3.1},
+    "JP": {"route": -5.2, "issuer": -5.0, "leave": -4.6, "auth": -4.3, "funds": -5.1, "risk": -2.5},
+    "TW": {"route": -4.8, "issuer": -4.7, "leave": -4.7, "auth": -4.6, "funds": -4.9, "risk": -2.8},
+    "US": {"route": -5.2, "issuer": -5.2, "leave": -4.8, "auth": -5.0, "funds": -4.9, "risk": -2.0},
 }
 _BY_METHOD: Effects = {
     "card": {},
@@ -171,9 +171,9 @@ _FLOW_CHANNEL: Mapping[tuple[str, str], Mapping[str, float]] = {
     ("challenge", "ios_app"): {"leave": -0.3, "auth": -0.3},
 }
 _FIRST_METHOD: Effects = {
-    "bank_transfer": {"leave": -0.2, "auth": -0.6},
+    "bank_transfer": {"leave": 0.0, "auth": -0.6},
     "bnpl": {"leave": 0.4, "risk": 0.6},
-    "quick_pay": {"risk": -0.6, "auth": -0.3},
+    "quick_pay": {"risk": -0.8, "auth": -0.6},
 }
 _AMOUNT_METHOD: Effects = {
     "carrier_billing": {"funds": 0.8},

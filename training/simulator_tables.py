@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +36,7 @@ POLICY = "logged_mix"
 
 _EXEMPTIONS = ("none", "low_value", "risk_analysis", "recurring", "trusted_merchant")
 _MONTH_S = 2_629_800.0
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _I = npt.NDArray[np.int64]
 _F = npt.NDArray[np.float64]
@@ -50,19 +51,22 @@ def _ids(letter: str, numbers: _I) -> pd.api.extensions.ExtensionArray:
 
     digits = pc.utf8_lpad(pc.cast(pa.array(numbers), pa.large_string()), 8, "0")
     text = pc.binary_join_element_wise(pa.scalar(letter, pa.large_string()), digits, pa.scalar("-", pa.large_string()))
-    return pd.array(text, dtype="str")
+    ids: pd.api.extensions.ExtensionArray = pd.array(text, dtype="str")
+    return ids
 
 
 def _category(codes: _I, names: tuple[str, ...]) -> pd.Categorical:
     import pandas as pd
 
-    return pd.Categorical.from_codes(codes.astype(np.int16), list(names))
+    dtype = pd.CategoricalDtype(pd.Index(names, dtype="str"))
+    column: pd.Categorical = pd.Categorical.from_codes(codes, dtype=dtype)
+    return column
 
 
 def _times(seconds: _F, start: datetime, missing: _B | None = None) -> pd.DatetimeIndex:
     import pandas as pd
 
-    zero = int(start.timestamp()) * 1_000_000
+    zero = (start - _EPOCH) // timedelta(microseconds=1)
     stamps = (np.rint(seconds * 1e3).astype(np.int64) * 1000 + zero).view("datetime64[us]")
     if missing is not None:
         stamps = np.where(missing, np.datetime64("NaT", "us"), stamps)
@@ -95,10 +99,10 @@ def pending(run: Run, end_s: float) -> _B:
 def _exemption(flow: _I, card: _B, recurring: _B, amount: _F, trusted: _B) -> _I:
     """A function of what is seen, so no cause of its own: why there is no authentication, where there is none."""
     return np.select(
-        [~card | (flow == FLOWS.index("frictionless")) | (flow == FLOWS.index("challenge")), recurring, amount < -0.7, trusted],
+        [~card | (flow != FLOWS.index("none")), recurring, amount < -0.7, trusted],
         [_EXEMPTIONS.index(name) for name in ("none", "recurring", "low_value", "trusted_merchant")],
         _EXEMPTIONS.index("risk_analysis"),
-    )  # fmt: skip
+    )
 
 
 def attempts_table(

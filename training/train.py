@@ -247,7 +247,7 @@ def _fit_reasons(data: Prepared, split: Split, columns: tuple[int, ...], setting
         return None
     places = (*columns, *range(N_FEATURES, N_FEATURES + len(EVIDENCE_NUMBERS) + len(EVIDENCE_CODES)))
     matrix, answer = _reason_data(data, fit, classes)
-    found = fit_head(
+    return fit_head(
         matrix,
         answer,
         classes,
@@ -256,7 +256,6 @@ def _fit_reasons(data: Prepared, split: Split, columns: tuple[int, ...], setting
         stop=_reason_data(data, stop, classes),
         learning_rate=_REASON_RATE,
     )
-    return found
 
 
 def _calibrated(

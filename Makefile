@@ -1,0 +1,61 @@
+# Everything goes into .venv, here. `make` sets it up and lists what else there is.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := all
+.PHONY: all setup demo test lint bench serve constraints help clean
+
+all: setup help
+
+setup: $(READY)  ## put Python packages and the project into .venv (a minute or two, once)
+
+demo: $(READY)  ## the main job on made-up payments: simulate, train, serve, ask (under three minutes)
+	@$(BIN)/python docs/demo.py
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)  ## style, types, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)  ## measure what the project promises, into build/bench/
+	$(BIN)/python -m benchmarks
+
+serve: $(READY)  ## answer checkout on port 3000: by the champion; with no model yet, by the rules
+	@$(BIN)/payrescue serve
+
+constraints: $(READY)  ## write constraints.txt anew from pyproject.toml: today's versions, with their hashes
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file constraints.txt pyproject.toml
+
+help:  ## list these targets
+	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+clean:  ## remove .venv and everything built; mlflow.db and mlruns stay
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# uv installs many times faster than pip; pip installs it, by the same hashes. The last two lines run each compiled
+# kernel once: numba keeps the machine code, and no command waits for its compiler afterwards.
+$(READY): constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "setup: want Python 3.11 or later as '$(PYTHON)'; name another by: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "setup: $(PYTHON) has no venv module; on Debian: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import ctypes, sys; sys.platform == "linux" and ctypes.CDLL("libgomp.so.1")' 2>/dev/null \
+		|| { echo "setup: libgomp.so.1 is missing, LightGBM needs it; on Debian: apt install libgomp1" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@sed -n '/^uv==/,/[^\\]$$/p' constraints.txt > .venv/uv.txt
+	@echo "setup: installing packages into .venv"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r .venv/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r constraints.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@echo "setup: compiling kernels"
+	@$(BIN)/python -c 'from features.fingerprint import fingerprint; fingerprint()'
+	@$(BIN)/python -c 'from training.simulator import simulate; simulate(10, seed=1)'
+	@touch $(READY)

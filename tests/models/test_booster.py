@@ -1,0 +1,75 @@
+import lightgbm
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from features.errors import ArtifactMismatch
+from models.booster import Booster
+
+
+@pytest.fixture(scope="module", params=["success", "category", "reason"])
+def trees(request, heads, matrix, evidence):
+    """A booster, LightGBM's own of the same text, and rows that it was made for."""
+    part = heads[request.param]
+    data = np.ascontiguousarray(np.hstack([matrix, evidence])[:, part.columns])
+    return Booster(part.text), lightgbm.Booster(model_str=part.text), data
+
+
+def scores_of(reference, data):
+    return reference.predict(data, raw_score=True).reshape(len(data), -1)
+
+
+def test_one_by_one_and_all_at_once_score_as_lightgbm_does_bit_for_bit(trees):
+    booster, reference, data = trees
+    wanted = scores_of(reference, data)
+    np.testing.assert_array_equal(booster.few(data), wanted, strict=True)
+    np.testing.assert_array_equal(booster.many(data), wanted, strict=True)
+    np.testing.assert_array_equal(booster.many(data, threads=1), wanted, strict=True)
+    assert len(np.unique(wanted)) > 100
+
+
+@settings(max_examples=40, deadline=None)
+@given(values=arrays(np.float32, (3, 6), elements=st.floats(width=32)), seed=st.integers(0, 99))
+def test_whatever_is_in_a_row_it_is_scored_alike(trees, values, seed):
+    booster, reference, data = trees
+    rng = np.random.default_rng(seed)
+    odd = data[rng.integers(0, len(data), 3)]
+    odd[:, rng.choice(data.shape[1], 6, replace=False)] = values  # NaN and infinities among them
+    wanted = scores_of(reference, odd)
+    np.testing.assert_array_equal(booster.few(odd), wanted)
+    np.testing.assert_array_equal(booster.many(odd), wanted)
+
+
+def test_it_knows_its_shape(trees):
+    booster, reference, _ = trees
+    assert (booster.columns, booster.classes) == (reference.num_feature(), reference.num_model_per_iteration())
+    assert booster.iterations == reference.current_iteration()
+
+
+def test_a_score_is_the_same_whatever_stands_beside_it(trees):
+    booster, _, data = trees
+    np.testing.assert_array_equal(booster.few(data[7:8])[0], booster.few(data[:20])[7])
+
+
+def test_no_rows_have_no_scores(trees):
+    booster, _, data = trees
+    assert booster.few(data[:0]).shape == booster.many(data[:0]).shape == (0, booster.classes)
+
+
+def test_rows_that_are_not_contiguous_may_be_scored_all_at_once(trees):
+    booster, _, data = trees
+    np.testing.assert_array_equal(booster.many(data[::3]), booster.many(data)[::3])
+
+
+def test_rows_of_another_width_are_refused(trees):
+    booster, _, data = trees
+    with pytest.raises(ArtifactMismatch, match=f"want {booster.columns} features"):
+        booster.many(data[:, 1:])
+
+
+@pytest.mark.parametrize("text", ["", "no model", "tree\nversion=v4\n"])
+def test_text_that_is_no_model_is_refused(text):
+    with pytest.raises(ArtifactMismatch, match="LightGBM"):
+        Booster(text)

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from features.columns import CATEGORIES, OUTCOMES
+from models.heads import Calibration, Head, OutcomeModel
+
+
+class Scores:
+    """Trees whose scores are the rows that they are given."""
+
+    def __init__(self, classes):
+        self.classes = classes
+
+    def few(self, matrix):
+        return matrix.astype(np.float64)
+
+    many = few
+
+
+def head(columns, classes, calibration=None):
+    k = 1 if len(classes) == 2 else len(classes)
+    return Head(Scores(k), np.array(columns), tuple(classes), calibration or Calibration.none(k))
+
+
+SUCCESS = head([0], ("success", "failure"))
+CATEGORY = head([1, 2, 3, 4], CATEGORIES)
+REASON = head([4, 5, 6], ("a", "b", "c"))
+SHARES = (0.1, 0.2, 0.3, 0.4)
+matrices = arrays(np.float32, (3, 5), elements=st.floats(-60, 60, width=32))
+
+
+@given(matrices)
+def test_the_probabilities_of_the_outcomes_sum_to_one(matrix):
+    for category in (CATEGORY, None):
+        told = OutcomeModel(SUCCESS, category, None, SHARES).outcome_probability(matrix)
+        assert told.shape == (3, len(OUTCOMES))
+        assert (told >= 0).all()
+        np.testing.assert_allclose(told.sum(axis=1), 1.0, rtol=1e-12)
+
+
+@given(matrices)
+def test_success_is_success_in_both_questions(matrix):
+    model = OutcomeModel(SUCCESS, CATEGORY, None, SHARES)
+    np.testing.assert_array_equal(model.outcome_probability(matrix)[:, 0], model.success_probability(matrix))
+
+
+def test_of_two_answers_the_score_is_the_log_odds_of_the_first():
+    told = SUCCESS.probabilities(np.array([[np.log(3.0)]], np.float32))
+    np.testing.assert_allclose(told, [[0.75, 0.25]], rtol=1e-6)
+
+
+def test_of_more_answers_scores_are_log_weights():
+    told = REASON.probabilities(np.log(np.array([[1, 1, 1, 1, 2, 4, 2]], np.float32)))
+    np.testing.assert_allclose(told, [[0.25, 0.5, 0.25]], rtol=1e-6)
+
+
+def test_scores_however_large_give_probabilities():
+    told = CATEGORY.probabilities(np.array([[0, 1000, -1000, 0, 999]], np.float32))
+    np.testing.assert_allclose(told, [[1 / (1 + np.exp(-1)), 0, 0, 1 / (1 + np.e)]])
+
+
+def test_failures_are_shared_out_by_why_they_fail():
+    matrix = np.array([[np.log(3.0), 0, 0, 0, np.log(3.0)]], np.float32)
+    told = OutcomeModel(SUCCESS, CATEGORY, None, SHARES).outcome_probability(matrix)
+    np.testing.assert_allclose(told, [[0.75, *(np.array([1, 1, 1, 3]) / 24)]], rtol=1e-6)
+
+
+def test_without_a_category_head_failures_are_shared_out_as_they_were_in_training():
+    told = OutcomeModel(SUCCESS, None, None, SHARES).outcome_probability(np.zeros((2, 5), np.float32))
+    np.testing.assert_allclose(told, [[0.5, 0.05, 0.1, 0.15, 0.2]] * 2)
+
+
+def test_the_reason_head_reads_features_then_evidence():
+    matrix, evidence = np.zeros((2, 4), np.float32), np.log(np.array([[1, 1, 2], [2, 1, 1]], np.float32))
+    names, told = OutcomeModel(SUCCESS, None, REASON, SHARES).reason_probability(matrix, evidence)
+    assert names == ("a", "b", "c")
+    np.testing.assert_allclose(told, [[0.25, 0.25, 0.5], [0.5, 0.25, 0.25]], rtol=1e-6)
+
+
+def test_a_model_without_a_reason_head_says_so():
+    with pytest.raises(ValueError, match="no reason head"):
+        OutcomeModel(SUCCESS, None, None, SHARES).reason_probability(np.zeros((1, 5)), np.zeros((1, 6)))
+
+
+@given(arrays(np.float64, (4, 3), elements=st.floats(-50, 50)))
+def test_no_calibration_leaves_scores_as_they_are(scores):
+    np.testing.assert_array_equal(Calibration.none(3)(scores), scores)
+
+
+def test_a_calibration_is_a_map_of_scores_before_they_are_probabilities():
+    moved = Calibration(np.array([[2.0]]), np.array([np.log(3.0)]))
+    told = head([0], ("success", "failure"), moved).probabilities(np.array([[0.0], [1.0]], np.float32))
+    odds = told[:, 0] / told[:, 1]
+    np.testing.assert_allclose(odds, [3.0, 3.0 * np.exp(2.0)])
+
+
+@pytest.mark.parametrize("name", ["success", "category", "reason"])
+def test_a_trained_head_tells_few_rows_what_it_tells_many(artefact, matrix, evidence, name):
+    one = artefact.heads[name].head()
+    everything = np.hstack([matrix, evidence])
+    many = one.probabilities(everything)
+    few = np.vstack([one.probabilities(everything[i : i + 1], few=True) for i in range(50)])
+    np.testing.assert_allclose(few, many[:50], rtol=1e-13)
+    np.testing.assert_array_equal(one.probabilities(everything, few=True), many)
