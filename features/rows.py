@@ -295,9 +295,11 @@ def _column(table: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
 
     column = table[name]
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.codes.to_numpy().astype(np.int64), [str(value) for value in column.cat.categories]
-    index, values = pd.factorize(column)
-    return index.astype(np.int64), [str(value) for value in values]
+        index, values = column.cat.codes.to_numpy(), column.cat.categories
+    else:
+        index, values = pd.factorize(column)
+    # By way of an object array: one by one, values that Arrow holds are slow to come
+    return index.astype(np.int64), [str(value) for value in np.asarray(values, object).tolist()]
 
 
 def _pairs(parts: Sequence[tuple[Array, list[str]]], separator: str) -> tuple[Array, list[str]]:
@@ -333,7 +335,9 @@ def _names(table: pd.DataFrame, key: Key) -> tuple[Array, list[str]]:
 
 def _previous(table: pd.DataFrame, created: Array) -> Array:
     """Row of the same payment's attempt before, in time and, at equal times, in the table's order; -1 at the first."""
-    payment, _ = _column(table, "payment_id")
+    import pandas as pd
+
+    payment, _ = pd.factorize(table["payment_id"])
     order = np.lexsort((created, payment))
     previous = np.full(len(table), -1, np.int64)
     follows = payment[order[1:]] == payment[order[:-1]]

@@ -1,12 +1,16 @@
 """Choosing what a small table can bear: with few attempts, features that only might matter do harm.
 
 Blocked cross-validation within the training slices: families of features are left out one after another, and stay out
-where that is no worse. Beyond `select_below_rows` attempts the trees sort it out themselves.
+where that is no worse: first the recent rates, then the features that the trees make least of. Beyond
+`select_below_rows` attempts the trees sort it out themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,7 @@ Array = npt.NDArray[Any]
 _BLOCKS = 4
 _ROUNDS = (150, 300, 500)
 _RATE = 0.05
+_MOST_TRIED = 12
 
 
 def choose_recipe(
@@ -42,8 +47,10 @@ def choose_recipe(
     by_recipe = {recipe: _losses(matrix, failed, recipe, settings) for recipe in (plain, random)}
     best = min(by_recipe, key=lambda recipe: min(by_recipe[recipe]))
     losses = by_recipe[best]
-    families = [family for family in _families() if set(family[1]) & set(columns)]
-    for label, family in families:
+    gains = fit_head(
+        matrix, failed, ("success", "failure"), best, settings, rounds=_ROUNDS[0], learning_rate=_RATE
+    ).gains()
+    for label, family in _families(gains):
         left = tuple(column for column in best.columns if column not in family)
         if not left or left == best.columns:
             continue
@@ -55,13 +62,14 @@ def choose_recipe(
     return best, _ROUNDS[int(np.argmin(losses))]
 
 
-def _families() -> list[tuple[str, tuple[int, ...]]]:
-    """What is tried to be left out: all recent rates, those of one half-life, then single features."""
+def _families(gains: Mapping[str, float]) -> list[tuple[str, tuple[int, ...]]]:
+    """What is tried to be left out: all recent rates, those of one half-life, then the features of least gain, least first."""
     names = [feature.name for feature in features()]
     rates = [name for name in names if "_rate_" in name]
     families = [("recent rates", rates)]
     families += [(f"rates of {h}", [name for name in rates if name.endswith(h)]) for h in ("_1h", "_1d", "_30d")]
-    families += [(name, [name]) for name in names if name not in rates]
+    least = sorted((name for name in gains if name not in rates), key=gains.__getitem__)
+    families += [(name, [name]) for name in least[:_MOST_TRIED]]
     return [(label, tuple(names.index(name) for name in members)) for label, members in families]
 
 
@@ -69,17 +77,22 @@ def _losses(matrix: Array, failed: Array, recipe: Recipe, settings: TrainSetting
     """Cross-validated log loss after each of _ROUNDS trees; blocks of time, each told by the others."""
     block = np.arange(len(failed)) * _BLOCKS // max(len(failed), 1)
     told = np.empty((len(_ROUNDS), len(failed)))
-    for b in range(_BLOCKS):
+    alone = replace(settings, threads=1)  # many small fits side by side, rather than each on all cores
+
+    def judge(b: int) -> None:
         inside = block == b
         fitted = fit_head(
             matrix[~inside],
             failed[~inside],
             ("success", "failure"),
             recipe,
-            settings,
+            alone,
             rounds=max(_ROUNDS),
             learning_rate=_RATE,
         )
         for r, rounds in enumerate(_ROUNDS):
             told[r, inside] = fitted.after(rounds).probabilities(matrix[inside])[:, 0]
+
+    with ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool:
+        list(pool.map(judge, range(_BLOCKS)))
     return [binary_log_loss(failed == 0, row) for row in told]

@@ -152,18 +152,38 @@ class TestOnePath:
         made, names, places = request_rows(fields[:-1], fields[-1:])
         np.testing.assert_array_equal(features_of_request(made, past, names, places)[0], table[-1], strict=True)
 
-    def test_asked_rows_do_not_see_one_another(self, attempts, rows, past, as_fields, request_rows):
+    def test_asked_rows_do_not_see_one_another_in_whatever_order_they_are_asked(
+        self, attempts, rows, past, as_fields, request_rows
+    ):
         fields = as_fields(attempts)
         i = int(np.flatnonzero(rows.previous >= 0)[7])
-        previous = [fields[j] for j in chain(rows, i)]
+        *earlier, last = [fields[j] for j in chain(rows, i)]
+        begun = fields[i]["created_at"]
+        previous = [*earlier, {**last, "resolved_at": begun + 30 * MINUTE}]
         asked = [
-            {**before(fields[i]), "created_at": fields[i]["created_at"] + wait} for wait in (7 * MINUTE, 0, 90 * MINUTE)
+            {**before(fields[i]), "created_at": begun + wait} for wait in (7 * MINUTE, 0, 90 * MINUTE, 29 * MINUTE)
         ]
         request = request_rows(previous, asked)
         together = features_of_request(request[0], past, *request[1:])
+        assert np.isnan(together[:, AT["last_outcome"]]).tolist() == [True, True, False, True]
         for one, found in zip(asked, together, strict=True):
             alone = request_rows(previous, [one])
             np.testing.assert_array_equal(features_of_request(alone[0], past, *alone[1:])[0], found)
+
+    def test_of_earlier_attempts_the_past_may_hold_some(self, as_table, encoder, request_rows):
+        shared = {"payment_id": "p", "customer_id": "c", "amount_minor": 100, "currency": "KRW", "country": "KR"}
+        shared |= {"method": "card", "route": "north", "outcome": "technical"}
+        *previous, asked = [
+            {**shared, "attempt_id": f"a{i}", "created_at": T0 + i * MINUTE, "resolved_at": T0 + i * MINUTE + 9}
+            for i in range(3)
+        ]
+        request = request_rows(previous, [before(asked)])
+        past = History()
+        past.record(encoder.from_table(as_table(previous[:1])))
+        np.testing.assert_array_equal(
+            features_of_request(request[0], past, *request[1:], entered=[0]),
+            features_of_request(request[0], History(), *request[1:]),
+        )
 
     def test_a_request_leaves_the_past_as_it_was(self, attempts, past, as_fields, request_rows):
         kept = past.copy()
