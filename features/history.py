@@ -40,10 +40,12 @@ class History:
     streaks: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     until: int = 0
 
-    def slots_for(self, names: Iterable[str]) -> Array:
+    def slots_for(self, names: Sequence[str]) -> Array:
         """The slot of each name; a new, empty one where it had none."""
         slots = self.slots
-        found = np.fromiter((slots.setdefault(name, len(slots)) for name in names), np.int32)
+        new_names = dict.fromkeys(name for name in names if name not in slots)
+        slots.update(zip(new_names, range(len(slots), len(slots) + len(new_names)), strict=True))
+        found = np.fromiter(map(slots.__getitem__, names), np.int32, len(names))
         missing = len(slots) - len(self.times)
         if missing > 0:
             new = self._empty(missing)
