@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,7 +88,8 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
             **_git(),
         }
     )
-    _log_inputs(trained, source)
+    with _quiet():
+        _log_inputs(trained, source)
     card = model_card(trained, settings, run_id)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
@@ -98,12 +100,21 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
         Path(temporary, "pictures", "model_card.html").write_text(card_html(card, drawn), encoding="utf-8")
         mlflow.log_artifacts(str(Path(temporary, "pictures")))
         mlflow.log_dict(dict(report), "report.json")
-        info = _log_model(folder, trained, settings)
+        with _quiet():
+            info = _log_model(folder, trained, settings)
     client = mlflow.MlflowClient()
     version = str(info.registered_model_version)
     client.set_registered_model_alias(settings.model_name, "challenger", version)
     client.set_model_version_tag(settings.model_name, version, "features", fingerprint())
     return Logged(run_id, version, Path())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without MLflow's hints at what was chosen on purpose here (integers that are never missing, where data came from)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def _log_model(folder: Path, trained: Trained, settings: TrainSettings) -> Any:
