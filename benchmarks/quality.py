@@ -109,7 +109,7 @@ def _plain_lightgbm(early: pd.DataFrame, late: pd.DataFrame, answer: Any) -> Any
     def matrix(table: pd.DataFrame) -> Any:
         rows = encoder.from_table(table)
         hour = table["created_at"].dt.hour.to_numpy()[:, None]
-        return np.hstack([rows.numbers, rows.codes, hour])
+        return np.hstack([rows.numbers, np.where(rows.codes < 0, np.nan, rows.codes), hour])
 
     classes = int(answer.max()) + 1
     known = answer >= 0

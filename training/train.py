@@ -42,7 +42,7 @@ Tell = Callable[[str], None]
 _FEWEST = 200  # attempts with an outcome; below, no slice of time could judge anything
 _FEWEST_EXPLAINED = 100  # explained failures behind a category head
 _FEWEST_PER_REASON = 10
-_REASON_RATE, _REASON_ROUNDS = 0.1, 80
+_REASON_RATE, _REASON_ROUNDS = 0.15, 50  # a tree for each of some twenty reasons in every round: few rounds
 
 
 @dataclass(frozen=True)
