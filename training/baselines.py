@@ -15,7 +15,7 @@ __all__ = ["LinearBaseline", "prior", "rate_table"]
 Array = npt.NDArray[Any]
 
 _SHRINKAGE = 20.0  # attempts' worth of belief in the overall shares, for small cells of the table
-_MOST_ROWS = 100_000
+_MOST_ROWS = 50_000
 
 
 def prior(outcome: Array, n: int) -> Array:
@@ -48,7 +48,7 @@ def rate_table(cells: Array, outcome: Array, train: Array, asked: Array) -> Arra
 class LinearBaseline:
     """Logistic regression over the same features: categories one-hot, numbers standardised, missing ones flagged.
 
-    Fitted on the latest 100,000 attempts at most: it has few parameters, and more would only take longer.
+    Fitted on the latest 50,000 attempts at most: it has few parameters, and more would only take longer.
     """
 
     def __init__(self, columns: Sequence[int], seed: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -51,16 +50,16 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
         from features.attempts import read_attempts
         from training import tracking
         from training.gate import judge
+        from training.train import check_enough
         from training.train import train as fit
 
         table = read_attempts(data, mapping, now=datetime.now(UTC), query=query, for_training=True, progress=tell)
+        check_enough(table, tracking.without_password(data))
         where = tracking.store()
         with tracking.run(settings) as active:
             trained = fit(table, settings, tell)
             tell("logging to MLflow")
-            with warnings.catch_warnings():  # its hints are for who writes the code, not for who trains
-                warnings.filterwarnings("ignore", category=UserWarning, module=r"mlflow\.")
-                logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
+            logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
             champion, version, unreadable = tracking.champion(settings.model_name)
             if unreadable:
                 tell(f"the champion, version {version}, cannot be asked: {unreadable}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Estimate", "Resampler", "auc", "binary_log_loss", "brier", "calibration_error", "log_loss"]
+__all__ = ["Estimate", "Resampler", "auc", "binary_log_loss", "bins_of", "brier", "calibration_error", "log_loss"]
 
 Array = npt.NDArray[Any]
 _TINY = 1e-12
@@ -70,12 +70,22 @@ def auc(happened: Array, probability: Array, weights: Array | None = None) -> fl
     return float((positive * (below + negative / 2)).sum() / total) if total > 0 else float("nan")
 
 
-def calibration_error(happened: Array, probability: Array, weights: Array | None = None, bins: int = 10) -> float:
-    """Mean distance between what was promised and what came, over `bins` of equally many attempts."""
-    weights = np.ones(len(happened)) if weights is None else weights
+def bins_of(probability: Array, bins: int = 10) -> Array:
+    """Which of `bins` of equally many attempts each probability is in."""
     edges = np.quantile(probability, np.linspace(0, 1, bins + 1)[1:-1])
-    which = np.searchsorted(edges, probability, side="right")
-    off = np.bincount(which, weights * (probability - happened), minlength=bins)
+    return np.searchsorted(edges, probability, side="right")
+
+
+def calibration_error(
+    happened: Array, probability: Array, weights: Array | None = None, which: Array | None = None
+) -> float:
+    """Mean distance between what was promised and what came, over ten bins of equally many attempts.
+
+    `which` says the bin of each attempt where it was found before (`bins_of`).
+    """
+    which = bins_of(probability) if which is None else which
+    weights = np.ones(len(happened)) if weights is None else weights
+    off = np.bincount(which, weights * (probability - happened))
     return float(np.abs(off).sum() / max(weights.sum(), _TINY))
 
 

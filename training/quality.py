@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES
-from training.metrics import Estimate, Resampler, auc, brier, calibration_error
+from training.metrics import Estimate, Resampler, auc, bins_of, brier, calibration_error
 
 __all__ = ["SLICED_BY", "Judged", "by_slice", "compare", "quality", "why_quality"]
 
@@ -61,14 +60,16 @@ def quality(judged: Judged, probabilities: Array) -> dict[str, Estimate]:
     told, outcome = probabilities[judged.explained], judged.outcome[judged.explained]
     squares = (told**2).sum(axis=1) - 2 * told[np.arange(len(told)), outcome] + 1.0
 
+    distances = [_distance(outcome == o, told[:, o]) for o in range(5)]
+
     def off(weights: Array | None) -> float:
-        return float(np.mean([calibration_error(outcome == o, told[:, o], weights) for o in range(5)]))
+        return float(np.mean([distance(weights) for distance in distances]))
 
     found = {
         "success_log_loss": judged.all.mean(judged.success_losses(probabilities)),
         "success_brier": judged.all.mean((p - happened) ** 2),
         "success_auc": judged.all.estimate(_ranked(happened, p)),
-        "success_calibration_error": judged.all.estimate(partial(calibration_error, happened, p)),
+        "success_calibration_error": judged.all.estimate(_distance(happened, p)),
     }
     if (outcome > 0).any():
         found |= {
@@ -103,6 +104,16 @@ def _ranked(happened: Array, p: Array) -> Callable[[Array | None], float]:
 
     def figure(weights: Array | None) -> float:
         return auc(hits, scores, None if weights is None else weights[order])
+
+    return figure
+
+
+def _distance(happened: Array, p: Array) -> Callable[[Array | None], float]:
+    """Calibration error as a figure of weights; the bins are found once."""
+    which = bins_of(p)
+
+    def figure(weights: Array | None) -> float:
+        return calibration_error(happened, p, weights, which)
 
     return figure
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from features.errors import ArtifactMismatch, BadInput
+from features.errors import ArtifactMismatch, BadInput, PayrescueError
 from features.fingerprint import fingerprint
 from models.artefact import Artefact, load, save, write_manifest
 from training.card import card_html, model_card
@@ -22,10 +22,14 @@ from training.plots import pictures
 from training.settings import TrainSettings
 from training.train import Trained
 
-__all__ = ["Logged", "champion", "fetch", "promote", "store", "track"]
+__all__ = ["Logged", "StoreUnreachable", "champion", "fetch", "promote", "store", "track", "without_password"]
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 """Where runs and versions are kept if `MLFLOW_TRACKING_URI` says nothing: in the current folder."""
+
+
+class StoreUnreachable(PayrescueError):
+    """MLflow's store cannot be asked."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ def store() -> str:
     """Point MLflow at its store, and return its address without a password."""
     os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_STORE)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # by default a dead server is asked for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
     import logging
 
     import mlflow
@@ -49,10 +55,18 @@ def store() -> str:
         logging.getLogger(name).setLevel(logging.ERROR)
     uri = os.environ["MLFLOW_TRACKING_URI"]
     mlflow.set_tracking_uri(uri)
-    return _without_password(uri)
+    try:
+        mlflow.MlflowClient().search_experiments(max_results=1)
+    except Exception as error:
+        raise StoreUnreachable(
+            f"MLFLOW_TRACKING_URI {without_password(uri)!r}: the tracking server does not answer "
+            f"({type(error).__name__}); want one that does, or nothing for {DEFAULT_STORE}"
+        ) from None
+    return without_password(uri)
 
 
-def _without_password(uri: str) -> str:
+def without_password(uri: str) -> str:
+    """A URL as it may be shown."""
     from urllib.parse import urlsplit
 
     parts = urlsplit(uri)
@@ -150,7 +164,7 @@ def _log_inputs(trained: Trained, source: str) -> None:
         described = pd.DataFrame(
             [{"slice": name, "attempts": told["attempts"], "from": told["from"], "until": report["window"][1]}]
         )
-        data = mlflow.data.from_pandas(described, source=_without_password(source), name=f"attempts-{name}")
+        data = mlflow.data.from_pandas(described, source=without_password(source), name=f"attempts-{name}")
         mlflow.log_input(data, context={"fit": "training", "test": "testing"}.get(name, "validation"))
 
 

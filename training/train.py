@@ -34,7 +34,7 @@ from training.split import SLICES, Split, split_by_time
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prepared", "Trained", "prepare", "train"]
+__all__ = ["Prepared", "Trained", "check_enough", "prepare", "train"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
@@ -91,7 +91,7 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     Raises BadInput where there is too little to learn from.
     """
     began = time.perf_counter()
-    _enough(table)
+    check_enough(table)
     data = prepare(table)
     tell(f"features: {N_FEATURES} of {len(table):,} attempts in {time.perf_counter() - began:.1f} s")
     outcome = data.outcome
@@ -161,11 +161,12 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     )
 
 
-def _enough(table: pd.DataFrame) -> None:
+def check_enough(table: pd.DataFrame, source: str = "attempts") -> None:
+    """Raises BadInput, naming the source, where there are too few attempts with an outcome to learn from."""
     known = int(table["outcome"].notna().sum()) if "outcome" in table else 0
     if known < _FEWEST:
         raise BadInput(
-            "attempts", message=f"{known} attempts with an outcome are too few to learn from; want {_FEWEST} or more"
+            source, message=f"{known} attempts with an outcome are too few to learn from; want {_FEWEST} or more"
         )
 
 
