@@ -248,12 +248,15 @@ def _payment() -> Iterator[Feature]:
     )
 
 
+_SPOKEN = {"1h": "1 h", "1d": "1 day", "30d": "30 days"}
+
+
 def _rates() -> Iterator[Feature]:
     for key in KEYS:
-        for name, hours in HALF_LIVES:
+        for name, _ in HALF_LIVES:
             yield Feature(
                 f"{key.name}_success_rate_{name}",
-                f"recent success of {key.label} (half-life {hours:g} h)",
+                f"recent success of {key.label} (half-life {_SPOKEN[name]})",
                 "share of attempts",
                 key.group,
                 actionable=key.name in {"route", "method", "issuer_route", "way"},
@@ -276,7 +279,7 @@ def _rates() -> Iterator[Feature]:
         )
     yield Feature(
         "issuer_bank_decline_rate_1d",
-        "declines by this issuer (half-life 24 h)",
+        "declines by this issuer (half-life 1 day)",
         "share of attempts",
         "issuer",
         actionable=False,
@@ -284,7 +287,7 @@ def _rates() -> Iterator[Feature]:
     for category in CATEGORIES:
         yield Feature(
             f"customer_{category}_rate_30d",
-            f"this customer's attempts that end in {category.replace('_', ' ')} (half-life 720 h)",
+            f"this customer's attempts that end in {category.replace('_', ' ')} (half-life 30 days)",
             "share of attempts",
             "customer",
             actionable=False,
@@ -298,14 +301,14 @@ def _rates() -> Iterator[Feature]:
     )
     yield Feature(
         "customer_attempts_30d",
-        "this customer's attempts lately (half-life 720 h)",
+        "this customer's attempts lately (half-life 30 days)",
         "attempts",
         "customer",
         actionable=False,
     )
     yield Feature(
         "customer_method_attempts_30d",
-        "this customer's attempts with this method (half-life 720 h)",
+        "this customer's attempts with this method (half-life 30 days)",
         "attempts",
         "customer",
         actionable=False,
