@@ -110,7 +110,7 @@ def test_the_champion_scores_diagnoses_recommends_and_is_evaluated(trained):
 @pytest.fixture
 def serve():
     """Starts the service in a folder on a free port; stops it in the end."""
-    started = []
+    started, clients = [], []
 
     def _serve(folder):
         with socket.socket() as free:
@@ -125,6 +125,7 @@ def serve():
                 )
             )  # fmt: skip
         client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
+        clients.append(client)
         for _ in range(240):
             try:
                 if client.get("/readyz").status_code == 200:
@@ -134,6 +135,8 @@ def serve():
         raise AssertionError(Path(folder, "serve.log").read_text())
 
     yield _serve
+    for client in clients:
+        client.close()
     for process in started:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
