@@ -246,6 +246,34 @@ def _payment() -> Iterator[Feature]:
         "history",
         actionable=True,
     )
+    yield Feature(
+        "way_tries",
+        "earlier attempts of this purchase with this method, on this route, authenticated this way",
+        "attempts",
+        "history",
+        actionable=True,
+    )
+    yield Feature(
+        "method_last_reason",
+        "why the last attempt with this method failed",
+        "category",
+        "history",
+        actionable=False,
+        categories="reason",
+    )
+    yield Feature(
+        "seconds_since_method", "time since the last attempt with this method began", "s", "history", actionable=True
+    )
+    yield Feature(
+        "method_same_route", "same route as the last attempt with this method", "0 or 1", "history", actionable=True
+    )
+    yield Feature(
+        "method_same_flow",
+        "same authentication flow as the last attempt with this method",
+        "0 or 1",
+        "history",
+        actionable=True,
+    )
 
 
 _SPOKEN = {"1h": "1 h", "1d": "1 day", "30d": "30 days"}

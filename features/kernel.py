@@ -21,7 +21,7 @@ PENDING = np.iinfo(np.int64).max
 OUTCOME_SLOTS = 6
 """The five outcomes, and one for failures that nobody explained."""
 
-N_FEATURES = 86
+N_FEATURES = 91
 PLANES = 4
 _N_RAW_NUMBERS = 11
 _N_RAW_CODES = 13
@@ -241,10 +241,12 @@ def _row(
         row[f + 5] = _day_of_month(day)
     f += 6
 
-    # The payment's own earlier attempts
-    for c in range(14):
+    # The payment's own earlier attempts; of those with this method, what the last one showed
+    for c in range(15):
         row[f + c] = 0.0
-    method, route = codes[i, _METHOD], codes[i, _ROUTE]
+    for c in range(15, 19):
+        row[f + c] = _MISSING
+    method, route, flow = codes[i, _METHOD], codes[i, _ROUTE], codes[i, _FLOW]
     j = previous[i]
     for step in range(_LONGEST_CHAIN):
         if j < 0:
@@ -254,10 +256,17 @@ def _row(
         if known and 1 <= outcome[j] <= 4:
             row[f + outcome[j]] += 1.0
         if method >= 0 and codes[j, _METHOD] == method:
+            if row[f + 12] == 0.0:
+                row[f + 15] = reason[j] if known and reason[j] >= 0 else _MISSING
+                row[f + 16] = (at - created[j]) / 1e6
+                row[f + 17] = _same(codes[j, _ROUTE], route)
+                row[f + 18] = _same(codes[j, _FLOW], flow)
             row[f + 12] += 1.0
             # A route is tried only by a method that is the same: each method has its own road
             if route >= 0 and codes[j, _ROUTE] == route:
                 row[f + 13] += 1.0
+                if flow >= 0 and codes[j, _FLOW] == flow:
+                    row[f + 14] += 1.0
         if step == 0:
             row[f + 5] = outcome[j] if known and outcome[j] >= 0 else _MISSING
             row[f + 6] = reason[j] if known and reason[j] >= 0 else _MISSING
@@ -265,12 +274,12 @@ def _row(
             row[f + 8] = duration[j] if known else _MISSING
             row[f + 9] = _same(codes[j, _METHOD], method)
             row[f + 10] = _same(codes[j, _ROUTE], route)
-            row[f + 11] = _same(codes[j, _FLOW], codes[i, _FLOW])
+            row[f + 11] = _same(codes[j, _FLOW], flow)
         j = previous[j]
     if previous[i] < 0:
         for c in range(5, 12):
             row[f + c] = _MISSING
-    f += 14
+    f += 19
 
     # The past of everything that this attempt goes through
     for k in range(_N_KEYS):

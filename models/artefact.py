@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ from features.fingerprint import fingerprint
 from features.history import History
 from features.rows import Encoder
 from models.booster import Booster
-from models.heads import Calibration, Head, OutcomeModel
+from models.heads import STAGES, Blend, Calibration, Head, OutcomeModel
 
 __all__ = ["FORMAT", "Artefact", "HeadParts", "load", "save"]
 
-FORMAT = 1
+FORMAT = 2
 _LARGEST_FILE = 2**30
 
 
@@ -45,19 +45,18 @@ class HeadParts:
 
     def head(self) -> Head:
         """The head, ready to score. Raises ArtifactMismatch if its trees are not over these columns and answers."""
-        booster = Booster(self.text)
+        booster = Booster(self.text, self.columns)
         scores = 1 if len(self.classes) == 2 else len(self.classes)
-        if (booster.columns, booster.classes) != (len(self.columns), scores):
+        if booster.classes != scores:
             raise ArtifactMismatch(
-                f"the trees of {', '.join(self.classes)} are over {booster.columns} features with {booster.classes} scores; "
-                f"model.json says {len(self.columns)} and {scores}"
+                f"the trees of {', '.join(self.classes)} have {booster.classes} scores; model.json says {scores}"
             )
-        return Head(booster, np.array(self.columns, np.int64), self.classes, self.calibration)
+        return Head(booster, self.classes, self.calibration)
 
 
 @dataclass(frozen=True)
 class Artefact:
-    """Everything that a model is. `heads` by name (success, category, reason), `validated` likewise.
+    """Everything that a model is. `heads` by name (success, reason, one for each of STAGES), `validated` likewise.
 
     `ways` are (method, route) by country, most used first. `window` holds `from`, `until` and `judged_from` (microseconds):
     when the training attempts begin and end, and from when on the validated heads were judged. `about` is for people.
@@ -66,6 +65,7 @@ class Artefact:
     encoder: Encoder
     heads: Mapping[str, HeadParts]
     validated: Mapping[str, HeadParts]
+    blend: Blend
     category_shares: tuple[float, float, float, float]
     history: History
     ways: Mapping[str, Sequence[tuple[str, str | None]]]
@@ -76,7 +76,8 @@ class Artefact:
         """The heads that serve; or, `validated`, those that were judged."""
         parts = self.validated if validated else self.heads
         heads = {name: part.head() for name, part in parts.items()}
-        return OutcomeModel(heads["success"], heads.get("category"), heads.get("reason"), self.category_shares)
+        stages = tuple(heads[name] for name in STAGES) if STAGES[0] in heads else None
+        return OutcomeModel(heads["success"], stages, heads.get("reason"), self.category_shares, self.blend)
 
 
 def save(artefact: Artefact, folder: Path) -> None:
@@ -94,6 +95,7 @@ def save(artefact: Artefact, folder: Path) -> None:
         "features": list(feature_names()),
         "heads": {name: _described(part) for name, part in artefact.heads.items()},
         "validated": {name: _described(part) for name, part in artefact.validated.items()},
+        "blend": asdict(artefact.blend),
         "category_shares": list(artefact.category_shares),
         "ways": {country: [list(way) for way in ways] for country, ways in artefact.ways.items()},
         "window": dict(artefact.window),
@@ -129,6 +131,7 @@ def load(folder: Path) -> Artefact:
             validated={
                 name: _head(folder, f"validated/{name}.txt", head, files) for name, head in told["validated"].items()
             },
+            blend=Blend(**{name: float(weight) for name, weight in told["blend"].items()}),
             category_shares=tuple(told["category_shares"]),
             history=History.load(folder / "history.npz"),
             ways={country: [(m, r) for m, r in ways] for country, ways in told["ways"].items()},

@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 
 _DEFAULT_LEFT, _ZERO_IS_MISSING, _NAN_IS_MISSING, _CATEGORICAL = 1, 2, 4, 8
 _NEAR_ZERO = 1e-35
+_NO_TREES = "these are no boosted trees in LightGBM's text form, or they are damaged"
 _BLOCK = 512  # rows that go through all trees together, few enough to stay in the cache
 
 
@@ -124,27 +125,32 @@ class _Trees:
 class Booster:
     """Trees that were trained elsewhere, from LightGBM's text form. Only parse text whose hash was checked.
 
-    Scores are raw: log-odds for two classes, log-weights for more. Raises ArtifactMismatch if the text is no model. Any
-    number of threads may score at once.
+    `places` are the matrix columns that the trees' features are in; without it, they are all the matrix has. Scores are raw:
+    log-odds for two classes, log-weights for more. Raises ArtifactMismatch if the text is no model, or one of another number
+    of features. Any number of threads may score at once.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, places: Sequence[int] | None = None) -> None:
         try:
             head, *blocks = text.partition("\nend of trees")[0].split("\nTree=")
             told = dict(_lines(head))
             self.classes, self.columns = int(told["num_tree_per_iteration"]), int(told["max_feature_idx"]) + 1
+            if places is not None and len(places) != self.columns:
+                raise ArtifactMismatch(f"the trees are over {self.columns} features, not {len(places)}")
+            self.places = np.arange(self.columns) if places is None else np.array(places, np.int64)
             trees = _Trees()
-            for block in blocks:
+            for block in blocks if "average_output" not in head.splitlines() else ():
                 trees.add(dict(_lines(block)), self.columns)
+            trees.column = self.places[trees.column].tolist()
             self._trees = trees.arrays(self.classes)
-            if not blocks or len(blocks) % self.classes or "average_output" in head.splitlines():
-                raise ValueError
+            self.iterations, left = divmod(len(trees.roots), self.classes)
         except (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError):
-            raise ArtifactMismatch("these are no boosted trees in LightGBM's text form, or they are damaged") from None
-        self.iterations = len(blocks) // self.classes
+            raise ArtifactMismatch(_NO_TREES) from None
+        if left or not self.iterations:
+            raise ArtifactMismatch(_NO_TREES)
 
     def few(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Raw scores of a few rows, shape (n, n_classes): the way of a request. `matrix` is float32, (n, n_columns)."""
+        """Raw scores of a few rows, shape (n, n_classes): the way of a request. `matrix` is float32, and has the places."""
         scores = np.zeros((len(matrix), self.classes))
         _walk(matrix, *self._trees, scores)
         return scores
@@ -152,8 +158,8 @@ class Booster:
     def many(self, matrix: npt.NDArray[np.float32], threads: int = 0) -> npt.NDArray[np.float64]:
         """Raw scores, shape (n, n_classes), of as many rows as there are, on `threads` threads (0: as many as cores)."""
         matrix = np.ascontiguousarray(matrix, np.float32)
-        if matrix.ndim != 2 or matrix.shape[1] != self.columns:
-            raise ArtifactMismatch(f"the trees want {self.columns} features, there are {matrix.shape[1:]}")
+        if matrix.ndim != 2 or matrix.shape[1] <= self.places.max():
+            raise ArtifactMismatch(f"the trees want {self.places.max() + 1} columns, there are {matrix.shape[1:]}")
         scores = np.zeros((len(matrix), self.classes))
 
         def block(start: int) -> None:

@@ -1,7 +1,9 @@
-"""The heads: does an attempt succeed; if it fails, in which category; and, once it has failed, for what reason.
+"""The heads: does an attempt succeed, at which stage does it fall if not, and, once it has failed, for what reason.
 
-P(success) from every attempt, P(category | failed) from the explained ones,
-P(outcome) = P(success) for success, (1 − P(success)) · P(category | failed) for the others.
+An attempt passes four stages in turn: the technology, the customer who stays, authentication, the bank. A head for each
+tells how likely it falls there, given that it came so far; what passes all four succeeds. Beside them one head tells success
+directly: it learns from failures that nobody explained, too. P(success) is a blend of the two, in log-odds; of what is left
+over, each category has the share that the stages give it.
 """
 
 from __future__ import annotations
@@ -13,11 +15,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features.columns import CATEGORIES
 from models.booster import Booster
 
-__all__ = ["Calibration", "Head", "OutcomeModel"]
+__all__ = ["STAGES", "Blend", "Calibration", "Head", "OutcomeModel"]
 
 Array = npt.NDArray[Any]
+
+STAGES = ("technical", "user_abandonment", "authentication", "bank_decline")
+"""The stages, in the order in which an attempt meets them, by the category of what falls there."""
+
+_PLACES = [STAGES.index(category) for category in CATEGORIES]
+_TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -45,19 +54,21 @@ class Calibration:
 class Head:
     """One question: trees over some of the features, and a calibration.
 
-    `columns` are positions in the feature matrix (and, beyond it, in the evidence); `classes` are the answers. For two
-    answers the score is the log-odds of the first.
+    The trees know the positions of their features in the feature matrix (and, beyond it, in the evidence); `classes` are the
+    answers. For two answers the score is the log-odds of the first.
     """
 
     booster: Booster
-    columns: Array
     classes: tuple[str, ...]
     calibration: Calibration
 
+    def scores(self, matrix: Array, *, few: bool = False) -> Array:
+        """Calibrated scores, shape (n, n_classes), or (n, 1) for two answers."""
+        return self.calibration(self.booster.few(matrix) if few else self.booster.many(matrix))
+
     def probabilities(self, matrix: Array, *, few: bool = False) -> Array:
         """Probabilities, shape (n, n_classes); rows sum to 1."""
-        chosen = np.ascontiguousarray(matrix[:, self.columns], np.float32)
-        scores = self.calibration(self.booster.few(chosen) if few else self.booster.many(chosen))
+        scores = self.scores(matrix, few=few)
         if self.booster.classes == 1:
             first = 1.0 / (1.0 + np.exp(-scores))
             return np.hstack([first, 1.0 - first])
@@ -67,34 +78,78 @@ class Head:
 
 
 @dataclass(frozen=True)
-class OutcomeModel:
-    """The heads together. `category` and `reason` are None where too few failures were explained to learn from.
+class Blend:
+    """Log-odds of success: bias + direct · (those of the success head) + staged · (those of the stages together)."""
 
-    Without a category head every failure is shared out by `category_shares`, in the order of CATEGORIES.
+    bias: float = 0.0
+    direct: float = 1.0
+    staged: float = 0.0
+
+    def __call__(self, direct: Array, staged: Array) -> Array:
+        """The blend of log-odds, same shape."""
+        moved: Array = self.bias + self.direct * direct + self.staged * staged
+        return moved
+
+
+@dataclass(frozen=True)
+class OutcomeModel:
+    """The heads together. `stages`, in the order of STAGES, and `reason` are None where too few failures were explained.
+
+    Without stages the success head speaks alone, and every failure is shared out by `category_shares`, in the order of
+    CATEGORIES.
     """
 
     success: Head
-    category: Head | None
+    stages: tuple[Head, ...] | None
     reason: Head | None
     category_shares: tuple[float, float, float, float]
+    blend: Blend = Blend()
 
     def success_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(success), shape (n,)."""
-        first: Array = self.success.probabilities(matrix, few=few)[:, 0]
-        return first
+        return self._success(matrix, self._falls(matrix, few=few) if self.blend.staged else None, few=few)
 
     def outcome_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(outcome), shape (n, 5), in the order of OUTCOMES; rows sum to 1."""
-        success = self.success_probability(matrix, few=few)[:, None]
-        why = (
-            self.category.probabilities(matrix, few=few)
-            if self.category is not None
-            else np.broadcast_to(np.array(self.category_shares), (len(matrix), 4))
-        )
+        falls = self._falls(matrix, few=few)
+        success = self._success(matrix, falls, few=few)[:, None]
+        if falls is None:
+            why: Array = np.broadcast_to(np.array(self.category_shares), (len(matrix), 4))
+        else:
+            came = np.cumprod(1.0 - falls[:, :3], axis=1)
+            shares = falls * np.hstack([np.ones((len(matrix), 1)), came])
+            why = (shares / np.maximum(shares.sum(axis=1, keepdims=True), _TINY))[:, _PLACES]
         return np.hstack([success, (1.0 - success) * why])
+
+    def log_odds(self, matrix: Array) -> tuple[Array, Array]:
+        """Log-odds of success as the success head has them, and as the stages do, each (n,): what is blended."""
+        falls = self._falls(matrix, few=False)
+        direct: Array = self.success.scores(matrix)[:, 0]
+        return direct, np.zeros_like(direct) if falls is None else _passing(falls)
+
+    def _falls(self, matrix: Array, *, few: bool) -> Array | None:
+        """The probability of falling at each stage, once there, shape (n, 4)."""
+        if self.stages is None:
+            return None
+        scores = np.hstack([head.scores(matrix, few=few) for head in self.stages])
+        falls: Array = 1.0 / (1.0 + np.exp(-scores))
+        return falls
+
+    def _success(self, matrix: Array, falls: Array | None, *, few: bool) -> Array:
+        direct = self.success.scores(matrix, few=few)[:, 0] if self.blend.direct else np.zeros(len(matrix))
+        staged = _passing(falls) if falls is not None and self.blend.staged else np.zeros(len(matrix))
+        p: Array = 1.0 / (1.0 + np.exp(-self.blend(direct, staged)))
+        return p
 
     def reason_probability(self, matrix: Array, evidence: Array, *, few: bool = False) -> tuple[Sequence[str], Array]:
         """Reasons, and P(reason | failed, evidence), shape (n, n_reasons). `evidence` as Encoder.evidence gives it."""
         if self.reason is None:
             raise ValueError("this model has no reason head")
         return self.reason.classes, self.reason.probabilities(np.hstack([matrix, evidence]), few=few)
+
+
+def _passing(falls: Array) -> Array:
+    """Log-odds of passing every stage."""
+    passes = np.log1p(-np.minimum(falls, 1.0 - _TINY)).sum(axis=1)
+    odds: Array = passes - np.log(np.maximum(-np.expm1(passes), _TINY))
+    return odds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +61,6 @@ class Predictor:
     ) -> None:
         self.fingerprint = fingerprint()
         self._encoder, self._model, self._history, self._ways = encoder, model, history, ways
-        self._lock = threading.Lock()  # a booster's fast path is not for two threads at once
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
@@ -90,9 +88,8 @@ class Predictor:
 
     def outcome(self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]) -> list[float]:
         """Probabilities, in the order of OUTCOMES; they sum to 1."""
-        with self._lock:
-            matrix = self._features([attempt], attempt, previous)
-            found: list[float] = self._model.outcome_probability(matrix, few=True)[0].tolist()
+        matrix = self._features([attempt], attempt, previous)
+        found: list[float] = self._model.outcome_probability(matrix, few=True)[0].tolist()
         return found
 
     def candidate_success(
@@ -105,22 +102,20 @@ class Predictor:
         if not candidates:
             return []
         at = max([attempt["created_at"], *(past.get("resolved_at") or past["created_at"] for past in previous)])
-        with self._lock:
-            matrix = self._features([what_if(attempt, one, at) for one in candidates], attempt, previous)
-            found: list[float] = self._model.success_probability(matrix, few=True).tolist()
+        matrix = self._features([what_if(attempt, one, at) for one in candidates], attempt, previous)
+        found: list[float] = self._model.success_probability(matrix, few=True).tolist()
         return found
 
     def reasons(
         self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]], evidence: Mapping[str, Any]
     ) -> dict[str, float]:
         """P(reason | failed, evidence); they sum to 1. The reasons of the likeliest category share out what it has."""
-        with self._lock:
-            matrix = self._features([attempt], attempt, previous)
-            if self._model.reason is None:
-                outcome = self._model.outcome_probability(matrix, few=True)[0]
-                return _spread(outcome[1:] / max(outcome[1:].sum(), 1e-12))
-            left = self._encoder.evidence([{**attempt, **evidence}])
-            names, found = self._model.reason_probability(matrix, left, few=True)
+        matrix = self._features([attempt], attempt, previous)
+        if self._model.reason is None:
+            outcome = self._model.outcome_probability(matrix, few=True)[0]
+            return _spread(outcome[1:] / max(outcome[1:].sum(), 1e-12))
+        left = self._encoder.evidence([{**attempt, **evidence}])
+        names, found = self._model.reason_probability(matrix, left, few=True)
         return dict(zip(names, found[0].tolist(), strict=True))
 
     def _features(

@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from models.heads import Calibration
 from training.metrics import Resampler
 
-__all__ = ["calibrate"]
+__all__ = ["blend_of", "calibrate", "log_losses"]
 
 Array = npt.NDArray[Any]
 _PENALTY = 0.01  # per squared distance from the identity, against the mean log loss
@@ -41,11 +41,32 @@ def calibrate(scores: Array, answer: Array, payment: Array, *, resamples: int, s
     return none, f"left as it is: {said}"
 
 
+def log_losses(log_odds: Array, happened: Array) -> Array:
+    """−log P(what happened) of each attempt, nats, from the log-odds (n,) that it would."""
+    losses: Array = np.logaddexp(0.0, np.where(happened, -log_odds, log_odds))
+    return losses
+
+
+def blend_of(direct: Array, staged: Array, won: Array) -> tuple[float, float, float]:
+    """Bias and weights of the two log-odds of success, both (n,), that fit who `won` best: a regularised logistic map.
+
+    It starts from, and is held to, the stages alone; no weight is negative.
+    """
+    start = np.array([0.0, 0.0, 1.0])
+    inputs = np.stack([np.ones_like(direct), direct, staged])
+
+    def loss(weights: Array) -> tuple[float, Array]:
+        odds, away = weights @ inputs, weights - start
+        slope = inputs @ (1.0 / (1.0 + np.exp(-odds)) - won) / len(won)
+        return float(log_losses(odds, won).mean() + _PENALTY * (away @ away)), slope + 2 * _PENALTY * away
+
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(None, None), (0.0, None), (0.0, None)]).x
+    return float(found[0]), float(found[1]), float(found[2])
+
+
 def _losses(scores: Array, answer: Array) -> Array:
     if scores.shape[1] == 1:
-        signed: Array = np.where(answer == 0, scores[:, 0], -scores[:, 0])
-        softened: Array = np.logaddexp(0.0, -signed)
-        return softened
+        return log_losses(scores[:, 0], answer == 0)
     top: Array = np.logaddexp.reduce(scores, axis=1) - scores[np.arange(len(answer)), answer]
     return top
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from features.definitions import features
 from features.fingerprint import fingerprint
+from models.heads import STAGES
 from training.settings import TrainSettings
 from training.train import Trained
 
@@ -48,7 +49,7 @@ def model_card(trained: Trained, settings: TrainSettings, run_id: str) -> dict[s
             *_LIMITS,
             *(
                 ["Most failures had no explanation: it tells whether a payment succeeds, not why it fails."]
-                if "category" not in report["trees"]
+                if STAGES[0] not in report["trees"]
                 else []
             ),
         ],

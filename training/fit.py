@@ -20,15 +20,30 @@ __all__ = ["Fitted", "Recipe", "fit_head", "usable_columns"]
 Array = npt.NDArray[Any]
 
 _DAY_US = 86_400e6
+_STAGE = {
+    "learning_rate": 0.05,
+    "num_leaves": 6,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 1.0,
+    "feature_fraction_bynode": 0.3,
+    "max_bin": 47,
+}
+_MANY = 200_000  # attempts, from which on there is enough to grow larger trees
+_STAGE_OF_MANY = {"num_leaves": 15, "max_bin": 127, "learning_rate": 0.08}
 _EVIDENCE = (*EVIDENCE_NUMBERS, *EVIDENCE_CODES)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Positions of the features that a head may use, and whether its trees draw their thresholds at random."""
+    """Positions of the features that a head may use, and what kind of trees it grows.
+
+    `extra_trees` draw their thresholds at random. `stage`: many small ones over coarse bins, since of the attempts that reach a stage
+    few fall there.
+    """
 
     columns: tuple[int, ...]
     extra_trees: bool = False
+    stage: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class Fitted:
     def after(self, rounds: int) -> Head:
         """The head as it was after that many rounds."""
         text = self._booster.model_to_string(num_iteration=rounds)
-        return Head(Booster(text), np.array(self.parts.columns), self.parts.classes, self.parts.calibration)
+        return Head(Booster(text, self.parts.columns), self.parts.classes, self.parts.calibration)
 
     def gains(self) -> dict[str, float]:
         """Share of the trees' gain by feature, largest first."""
@@ -108,6 +123,10 @@ def fit_head(
         "force_row_wise": True,
         "verbose": -1,
     }
+    if recipe.stage:
+        parameters |= _STAGE
+        if len(answer) > _MANY:
+            parameters |= _STAGE_OF_MANY
     if not binary:
         parameters["num_class"] = len(classes)
     label = _label(answer, binary)

@@ -98,94 +98,94 @@ Effects = Mapping[str, Mapping[str, float]]
 
 _NUMBERS: Effects = {
     "ln_steps": {"leave": 0.85, "auth": 0.55},
-    "ln_rtt": {"route": 1.60, "leave": 0.90},
-    "ln_form": {"leave": 1.10},
-    "form_errors": {"leave": 0.85, "auth": 0.65},
-    "amount": {"leave": 0.20, "funds": 1.15, "risk": 0.65},
+    "ln_rtt": {"route": 2.76, "leave": 1.55},
+    "ln_form": {"leave": 1.9},
+    "form_errors": {"leave": 1.46, "auth": 1.13},
+    "amount": {"leave": 0.34, "funds": 1.98, "risk": 1.13},
     "first": {"leave": 0.60, "auth": 1.40, "risk": 1.40},
-    "ln_prior": {"leave": -0.20, "auth": -0.20, "risk": -0.55},
-    "ln_tenure": {"risk": -0.08},
-    "payday": {"funds": 0.35},
-    "weekend": {"leave": 0.10},
-    "stored": {"leave": -0.90, "risk": -1.00},
-    "token": {"risk": -1.00},
-    "cross_border": {"auth": 1.20, "risk": 2.60},
-    "expired": {"risk": 6.0},
-    "debit": {"funds": 1.40},
-    "prepaid": {"funds": 2.00, "risk": 1.80},
-    "earlier": {"leave": 0.10, "risk": 0.10},
-    "recurring": {"leave": -8.0, "auth": -0.8, "funds": 0.5},
+    "ln_prior": {"leave": -0.34, "auth": -0.34, "risk": -0.95},
+    "ln_tenure": {"risk": -0.14},
+    "payday": {"funds": 0.6},
+    "weekend": {"leave": 0.17},
+    "stored": {"leave": -1.55, "risk": -1.72},
+    "token": {"risk": -1.72},
+    "cross_border": {"auth": 2.07, "risk": 4.48},
+    "expired": {"risk": 9.0},
+    "debit": {"funds": 2.42},
+    "prepaid": {"funds": 3.45, "risk": 3.1},
+    "earlier": {"leave": 0.17, "risk": 0.17},
+    "recurring": {"leave": -8.0, "auth": -1.2, "funds": 0.75},
 }
 _BY_COUNTRY: Effects = {
-    "KR": {"route": -5.0, "issuer": -5.0, "leave": -4.8, "auth": -4.7, "funds": -5.1, "risk": -3.1},
-    "JP": {"route": -5.2, "issuer": -5.0, "leave": -4.6, "auth": -4.3, "funds": -5.1, "risk": -2.5},
-    "TW": {"route": -4.8, "issuer": -4.7, "leave": -4.7, "auth": -4.6, "funds": -4.9, "risk": -2.8},
-    "US": {"route": -5.2, "issuer": -5.2, "leave": -4.8, "auth": -5.0, "funds": -4.9, "risk": -2.0},
+    "KR": {"route": -5.85, "issuer": -5.85, "leave": -5.65, "auth": -5.55, "funds": -5.95, "risk": -3.95},
+    "JP": {"route": -6.05, "issuer": -5.85, "leave": -5.45, "auth": -5.15, "funds": -5.95, "risk": -3.35},
+    "TW": {"route": -5.65, "issuer": -5.55, "leave": -5.55, "auth": -5.45, "funds": -5.75, "risk": -3.65},
+    "US": {"route": -6.05, "issuer": -6.05, "leave": -5.65, "auth": -5.85, "funds": -5.75, "risk": -2.85},
 }
 _BY_METHOD: Effects = {
     "card": {},
-    "wallet": {"leave": -0.4, "auth": -0.9, "funds": -0.3, "risk": -1.5, "route": -0.2},
-    "bank_transfer": {"leave": 0.2, "auth": 0.0, "funds": -0.2, "risk": -2.5, "route": 0.5},
-    "quick_pay": {"leave": -0.5, "auth": -0.8, "funds": -0.3, "risk": -2.2},
-    "carrier_billing": {"leave": 0.2, "auth": -0.3, "funds": 0.3, "risk": -1.6, "route": 0.3},
-    "convenience_store": {"leave": 2.1, "auth": -9.0, "funds": -9.0, "risk": -9.0},
-    "bnpl": {"leave": 0.4, "auth": -0.5, "funds": -0.2, "risk": -0.2},
+    "wallet": {"leave": -0.6, "auth": -1.35, "funds": -0.45, "risk": -2.25, "route": -0.3},
+    "bank_transfer": {"leave": 0.3, "auth": 0.0, "funds": -0.3, "risk": -3.75, "route": 0.75},
+    "quick_pay": {"leave": -0.75, "auth": -1.2, "funds": -0.45, "risk": -3.3},
+    "carrier_billing": {"leave": 0.3, "auth": -0.45, "funds": 0.45, "risk": -2.4, "route": 0.45},
+    "convenience_store": {"leave": 3.15, "auth": -9.0, "funds": -9.0, "risk": -9.0},
+    "bnpl": {"leave": 0.6, "auth": -0.75, "funds": -0.3, "risk": -0.3},
 }
 _BY_ROUTE: Effects = {
-    "north": {"route": -0.3},
-    "harbor": {"route": 0.1, "risk": -0.15},
-    "summit": {"route": 0.5, "risk": -0.50},
-    "delta": {"route": 1.4, "risk": 0.70},
-    "direct": {"route": -0.4},
-    "bankline": {"route": 0.2},
-    "clearway": {"route": -0.2, "leave": 0.25},
+    "north": {"route": -0.45},
+    "harbor": {"route": 0.15, "risk": -0.22},
+    "summit": {"route": 0.75, "risk": -0.75},
+    "delta": {"route": 2.1, "risk": 1.05},
+    "direct": {"route": -0.6},
+    "bankline": {"route": 0.3},
+    "clearway": {"route": -0.3, "leave": 0.38},
     "telco": {},
-    "storelink": {"route": -0.8},
+    "storelink": {"route": -1.2},
 }
 _BY_FLOW: Effects = {
-    "none": {"auth": 0.2},
-    "frictionless": {"auth": 0.1, "risk": -0.60},
-    "challenge": {"leave": 0.95, "auth": 1.5, "risk": -2.00, "route": 0.2},
-    "redirect": {"leave": 0.60, "auth": 0.5, "route": 0.2},
+    "none": {"auth": 0.3},
+    "frictionless": {"auth": 0.15, "risk": -0.9},
+    "challenge": {"leave": 1.42, "auth": 2.25, "risk": -3.0, "route": 0.3},
+    "redirect": {"leave": 0.9, "auth": 0.75, "route": 0.3},
 }
 _BY_CHANNEL: Effects = {
     "ios_app": {},
     "android_app": {},
-    "mobile_web": {"leave": 0.6},
+    "mobile_web": {"leave": 1.22},
     "desktop_web": {},
-    "in_app_browser": {"leave": 0.9},
+    "in_app_browser": {"leave": 1.82},
     "server": {},
 }
 _BY_CATEGORY: Effects = {
     "fashion": {},
-    "electronics": {"risk": 0.50},
-    "groceries": {"risk": -1.0},
-    "games": {"risk": 1.60, "funds": 0.90},
+    "electronics": {"risk": 1.01},
+    "groceries": {"risk": -2.03},
+    "games": {"risk": 3.24, "funds": 1.82},
     "travel": {},
     "beauty": {},
 }
 _FLOW_CHANNEL: Mapping[tuple[str, str], Mapping[str, float]] = {
-    ("challenge", "in_app_browser"): {"leave": 1.0, "auth": 0.8, "route": 0.6},
-    ("redirect", "in_app_browser"): {"leave": 1.2, "auth": 0.5, "route": 0.9},
-    ("redirect", "desktop_web"): {"leave": -0.4},
-    ("challenge", "ios_app"): {"leave": -0.3, "auth": -0.3},
+    ("challenge", "in_app_browser"): {"leave": 0.5, "auth": 0.4, "route": 0.3},
+    ("redirect", "in_app_browser"): {"leave": 0.6, "auth": 0.25, "route": 0.45},
+    ("redirect", "desktop_web"): {"leave": -0.2},
+    ("challenge", "ios_app"): {"leave": -0.15, "auth": -0.15},
 }
 _FIRST_METHOD: Effects = {
-    "bank_transfer": {"leave": 0.0, "auth": -0.6},
-    "bnpl": {"leave": 0.4, "risk": 0.6},
-    "quick_pay": {"risk": -0.8, "auth": -0.6},
+    "bank_transfer": {"leave": 0.0, "auth": -0.3},
+    "bnpl": {"leave": 0.2, "risk": 0.3},
+    "quick_pay": {"risk": -0.4, "auth": -0.3},
 }
 _AMOUNT_METHOD: Effects = {
-    "carrier_billing": {"funds": 0.8},
+    "carrier_billing": {"funds": 0.4},
 }
-_AMOUNT_FLOW: Effects = {"none": {"auth": 0.7}}
-_NIGHT_COUNTRY: Effects = {"JP": {"risk": 0.6}, "US": {"risk": 1.4}}
-_MAINTENANCE_METHOD: Effects = {"bank_transfer": {"route": 2.4}, "quick_pay": {"route": 1.2}}
+_AMOUNT_FLOW: Effects = {"none": {"auth": 0.35}}
+_NIGHT_COUNTRY: Effects = {"JP": {"risk": 0.3}, "US": {"risk": 0.7}}
+_MAINTENANCE_METHOD: Effects = {"bank_transfer": {"route": 1.2}, "quick_pay": {"route": 0.6}}
 
 _HIDDEN: Mapping[str, tuple[float, float, float]] = {
-    "leave": (1.0, 0.0, -1.0),  # impatient, usual, patient
-    "auth": (1.0, 0.0, -1.0),  # clumsy, usual, skilled
-    "funds": (1.2, 0.0, -1.2),  # short of money, usual, well off
+    "leave": (0.21, 0.0, -0.21),  # impatient, usual, patient
+    "auth": (0.21, 0.0, -0.21),  # clumsy, usual, skilled
+    "funds": (0.25, 0.0, -0.25),  # short of money, usual, well off
     "risk": (0.0, 0.0, 0.0),
 }
 _PRIORS: Mapping[str, tuple[tuple[float, float, float], ...]] = {
@@ -223,13 +223,13 @@ def _issuer_effects() -> tuple[_Array, _Array, _Array, _Array]:
     rng = np.random.default_rng(2026)
     n = len(ISSUERS)
     own = np.zeros((n, len(HURDLES)))
-    own[:, HURDLES.index("risk")] = rng.choice([-0.9, 0.0, 1.2], n, p=[0.3, 0.4, 0.3])
+    own[:, HURDLES.index("risk")] = rng.choice([-0.55, 0.0, 0.7], n, p=[0.3, 0.4, 0.3])
     flow = np.zeros((n, len(FLOWS)))
-    flow[:, FLOWS.index("challenge")] = rng.choice([-0.4, 1.2], n, p=[0.65, 0.35])
-    flow[:, FLOWS.index("none")] = rng.choice([-0.4, 1.9], n, p=[0.75, 0.25])
+    flow[:, FLOWS.index("challenge")] = rng.choice([-0.25, 0.7], n, p=[0.65, 0.35])
+    flow[:, FLOWS.index("none")] = rng.choice([-0.25, 1.1], n, p=[0.75, 0.25])
     route = np.zeros((n, len(ROUTES)))
     shunned = rng.choice([ROUTES.index(name) for name in ("north", "harbor", "summit", "delta")], n)
-    route[np.arange(n), shunned] = np.where(rng.random(n) < 0.3, 2.0, 0.0)
+    route[np.arange(n), shunned] = np.where(rng.random(n) < 0.3, 0.8, 0.0)
     return own, flow, route, rng.uniform(0.3, 0.7, n)
 
 

@@ -50,8 +50,8 @@ class Story:
 
     name: str
     meaning: str
-    route_health: Health = Health(well_hours=150.0, ill_hours=5.0, illness=2.0)
-    issuer_health: Health = Health(well_hours=300.0, ill_hours=6.0, illness=2.4)
+    route_health: Health = Health(well_hours=150.0, ill_hours=5.0, illness=0.6)
+    issuer_health: Health = Health(well_hours=300.0, ill_hours=6.0, illness=0.7)
     gateway_countries: tuple[str, ...] = ()
     agreement_share: float = 0.15
 
@@ -72,9 +72,9 @@ STORIES: Mapping[str, Story] = MappingProxyType(
             replace(
                 BASE,
                 name="outage",
-                meaning="routes and issuers go down for hours, several times a month",
-                route_health=Health(well_hours=110.0, ill_hours=4.0, illness=5.5),
-                issuer_health=Health(well_hours=200.0, ill_hours=5.0, illness=6.0),
+                meaning="routes and issuers go down for hours, once or twice a month",
+                route_health=Health(well_hours=400.0, ill_hours=8.0, illness=4.5),
+                issuer_health=Health(well_hours=900.0, ill_hours=12.0, illness=4.0),
             ),
         )
     }

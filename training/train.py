@@ -22,10 +22,11 @@ from features.kernel import N_FEATURES
 from features.rows import Encoder, Rows
 from features.taxonomy import reasons
 from models.artefact import Artefact, HeadParts
-from models.heads import OutcomeModel
+from models.heads import STAGES, Blend, OutcomeModel
 from training.baselines import LinearBaseline, prior, rate_table
-from training.calibrate import calibrate
+from training.calibrate import blend_of, calibrate, log_losses
 from training.fit import Fitted, Recipe, fit_head, usable_columns
+from training.metrics import Resampler
 from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
 from training.select import choose_recipe
 from training.settings import TrainSettings
@@ -40,7 +41,7 @@ Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
 
 _FEWEST = 200  # attempts with an outcome; below, no slice of time could judge anything
-_FEWEST_EXPLAINED = 100  # explained failures behind a category head
+_FEWEST_EXPLAINED = 100  # explained failures, below which no stage has a head
 _FEWEST_PER_REASON = 10
 _REASON_RATE, _REASON_ROUNDS = 0.15, 50  # a tree for each of some twenty reasons in every round: few rounds
 
@@ -104,25 +105,24 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     _enough_in_slices(outcome, split)
     fitted, recipe = _fit_heads(data, split, settings, tell)
     validated = {name: found.parts for name, found in fitted.items()}
-    notes = {}
-    for name, part in validated.items():
-        if name != "reason":
-            validated[name], notes[name] = _calibrated(name, part, data, split, settings)
-            tell(f"calibration of the {name} head {notes[name]}")
     shares = _category_shares(outcome)
-    judged_model = OutcomeModel(
-        validated["success"].head(), validated["category"].head() if "category" in validated else None, None, shares
-    )
+    heads = {name: part.head() for name, part in validated.items()}
+    stages = tuple(heads[name] for name in STAGES) if STAGES[0] in heads else None
+    judged_model = OutcomeModel(heads["success"], stages, None, shares)
+    blend, notes = _blended(judged_model, data, split, settings)
+    for name, note in notes.items():
+        tell(f"{name}: {note}")
+    judged_model = replace(judged_model, blend=blend)
     test = split["test"] & (outcome >= 0)
     told = judged_model.outcome_probability(data.matrix[test])
     judged = Judged(outcome[test], data.payment[test], resamples=settings.resamples, seed=settings.seed)
     tell(f"judging on {int(test.sum()):,} attempts of the last {settings.test_share:.0%} of payments")
     report = _report(data, split, judged, told, recipe, settings)
-    heads = validated
+    serving = validated
     refitted = len(table) < settings.refit_below_rows
     if refitted:
         tell("fitting once more, on all attempts, what will serve")
-        heads = _refit(data, fitted, validated, recipe, settings)
+        serving = _refit(data, fitted, recipe, settings)
     window = {
         "from": int(data.rows.created.min()),
         "until": int(data.rows.created.max()),
@@ -135,8 +135,9 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     }
     artefact = Artefact(
         encoder=data.encoder,
-        heads=heads,
+        heads=serving,
         validated=validated,
+        blend=blend,
         category_shares=shares,
         history=data.history.keep(settings.keep_customers),
         ways=_ways(data.table),
@@ -206,15 +207,18 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
     explained = (outcome > 0) & (outcome < 5)
     fit, stop = split["fit"] & explained, split["stop"] & explained
     if fit.sum() >= _FEWEST_EXPLAINED and len(np.unique(outcome[fit])) == len(CATEGORIES) and stop.any():
-        heads["category"] = fit_head(
-            matrix[fit],
-            outcome[fit] - 1,
-            CATEGORIES,
-            Recipe(columns),
-            settings,
-            stop=(matrix[stop], outcome[stop] - 1),
-        )
-        tell(f"category head: {heads['category'].rounds} trees a category, from {int(fit.sum()):,} explained failures")
+        for name in STAGES:
+            rows, answer = _reached(outcome, name)
+            heads[name] = fit_head(
+                matrix[split["fit"] & rows],
+                answer[split["fit"] & rows],
+                (name, "passed"),
+                Recipe(columns, stage=True),
+                settings,
+                stop=(matrix[split["stop"] & rows], answer[split["stop"] & rows]),
+            )
+            fallen = int((answer[split["fit"] & rows] == 0).sum())
+            tell(f"{name} head: {heads[name].rounds} trees, from {fallen:,} failures")
         found = _fit_reasons(data, split, columns, settings)
         if found is not None:
             heads["reason"] = found
@@ -222,6 +226,14 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
     else:
         tell("too few explained failures: the model tells whether payments succeed, not why they fail")
     return heads, recipe
+
+
+def _reached(outcome: Array, stage: str) -> tuple[Array, Array]:
+    """The attempts that came as far as a stage, as a mask; and 0 for those that fell there, 1 for those that passed."""
+    codes = [1 + CATEGORIES.index(name) for name in STAGES]
+    place = STAGES.index(stage)
+    rows = (outcome >= 0) & (outcome < 5) & ~np.isin(outcome, codes[:place])
+    return rows, (outcome != codes[place]).astype(int)
 
 
 def _reason_data(data: Prepared, rows: Array, classes: tuple[str, ...]) -> tuple[Array, Array]:
@@ -259,61 +271,56 @@ def _fit_reasons(data: Prepared, split: Split, columns: tuple[int, ...], setting
     )
 
 
-def _calibrated(
-    name: str, part: HeadParts, data: Prepared, split: Split, settings: TrainSettings
-) -> tuple[HeadParts, str]:
-    outcome = data.outcome
-    if name == "success":
-        rows = split["calibrate"] & (outcome >= 0)
-        answer = (outcome[rows] != 0).astype(int)
-    else:
-        rows = split["calibrate"] & (outcome > 0) & (outcome < 5)
-        answer = outcome[rows] - 1
-    scores = part.head().booster.many(data.matrix[rows][:, list(part.columns)])
-    found, said = calibrate(scores, answer, data.payment[rows], resamples=settings.resamples, seed=settings.seed)
-    return replace(part, calibration=found), said
+def _blended(
+    model: OutcomeModel, data: Prepared, split: Split, settings: TrainSettings
+) -> tuple[Blend, dict[str, str]]:
+    """How much the success head and the stages count, calibrated; and what was found on the way.
+
+    The blend is fitted on the slice that stopped the trees, and each way is tried on the one that calibrates: the blend is
+    kept only if it beats the better of the two alone with 95 % of bootstrap resamples.
+    """
+    stop = split["stop"] & (data.outcome >= 0)
+    rows = split["calibrate"] & (data.outcome >= 0)
+    won, payment = data.outcome[rows] == 0, data.payment[rows]
+    direct, staged = model.log_odds(data.matrix[rows])
+    blend, notes = Blend(), {}
+    if model.stages is not None:
+        both = Blend(*blend_of(*model.log_odds(data.matrix[stop]), data.outcome[stop] == 0))
+        losses = {way: log_losses(way(direct, staged), won) for way in (blend, Blend(0.0, 0.0, 1.0), both)}
+        alone = min(list(losses)[:2], key=lambda way: losses[way].mean())
+        gain = Resampler(payment, settings.resamples, settings.seed).mean(losses[alone] - losses[both])
+        blend = both if gain.low > 0.0 else alone
+        kept = "both" if blend is both else "the stages alone" if blend.staged else "the success head alone"
+        notes["success is told by"] = (
+            f"{kept}; log loss of the success head {losses[Blend()].mean():.5f}, of the stages "
+            f"{losses[Blend(0.0, 0.0, 1.0)].mean():.5f}, of both {losses[both].mean():.5f}"
+        )
+    found, said = calibrate(
+        blend(direct, staged)[:, None], (~won).astype(int), payment, resamples=settings.resamples, seed=settings.seed
+    )
+    slope, bias = float(found.weights[0, 0]), float(found.bias[0])
+    notes["calibration of success"] = said
+    return Blend(slope * blend.bias + bias, slope * blend.direct, slope * blend.staged), notes
 
 
 def _refit(
-    data: Prepared,
-    fitted: Mapping[str, Fitted],
-    validated: Mapping[str, HeadParts],
-    recipe: Recipe,
-    settings: TrainSettings,
+    data: Prepared, fitted: Mapping[str, Fitted], recipe: Recipe, settings: TrainSettings
 ) -> dict[str, HeadParts]:
-    """The same heads, with as many trees and the same calibration, from all attempts with an outcome."""
+    """The same heads, with as many trees, from all attempts with an outcome."""
     outcome, matrix = data.outcome, data.matrix
     heads = {}
     for name, found in fitted.items():
-        columns = Recipe(found.parts.columns, recipe.extra_trees if name == "success" else False)
-        if name == "success":
-            rows = outcome >= 0
-            again = fit_head(
-                matrix[rows],
-                (outcome[rows] != 0).astype(int),
-                found.parts.classes,
-                columns,
-                settings,
-                rounds=found.rounds,
-            )
-        elif name == "category":
-            rows = (outcome > 0) & (outcome < 5)
-            again = fit_head(
-                matrix[rows], outcome[rows] - 1, found.parts.classes, columns, settings, rounds=found.rounds
-            )
-        else:
+        columns, classes, rate = found.parts.columns, found.parts.classes, None
+        if name == "reason":
             failed = np.flatnonzero((outcome > 0) & (outcome < 5) & (data.rows.reason >= 0))
-            seen, answer = _reason_data(data, failed[-settings.reason_rows :], found.parts.classes)
-            again = fit_head(
-                seen,
-                answer,
-                found.parts.classes,
-                columns,
-                settings,
-                rounds=found.rounds,
-                learning_rate=_REASON_RATE,
-            )
-        heads[name] = replace(again.parts, calibration=validated[name].calibration)
+            seen, answer = _reason_data(data, failed[-settings.reason_rows :], classes)
+            kind, rate = Recipe(columns), _REASON_RATE
+        else:
+            rows, answer = (outcome >= 0, (outcome != 0).astype(int)) if name == "success" else _reached(outcome, name)
+            seen, answer = matrix[rows], answer[rows]
+            kind = recipe if name == "success" else Recipe(columns, stage=True)
+        again = fit_head(seen, answer, classes, kind, settings, rounds=found.rounds, learning_rate=rate)
+        heads[name] = again.parts
     return heads
 
 
