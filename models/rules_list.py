@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from textwrap import wrap
 
+from features.faults import shown
 from models.actions import DecisionTable
 from models.rules import Rule, RuleBook
 from models.rules_standing import rule_name
@@ -25,6 +26,8 @@ def told(book: RuleBook, table: DecisionTable, network: str | None = None) -> st
         for rule in book.rules
         if wanted is None or rule.network in {wanted, "any"}
     ]
+    if wanted is not None and all(rule.network != wanted for rule in book.rules):
+        blocks.insert(0, f"No rule is for {shown(wanted)} alone. These hold for every way to pay:")
     own = f"edition {table.edition}. Source: the decision table"
     blocks += [
         _block(name, "any way to pay", f"after {', '.join(after)}", own, why) for name, after, why in _own(table)

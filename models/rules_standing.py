@@ -16,6 +16,7 @@ detail is no way around it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import ceil
 from typing import NamedTuple, Protocol
 
@@ -37,6 +38,7 @@ _NO_SUCH_NUMBER = frozenset(
 )
 """Codes by which the number itself is wrong, so that correcting it makes another credential."""
 
+_CODES = ("code_scheme", "response_code", "advice_code", "trans_status", "trans_status_reason")
 _DUPLICATE = "duplicate_transaction"
 _DECLINED = ("bank_decline", "unclassified")
 
@@ -60,12 +62,15 @@ class Ban(NamedTuple):
     because: str
 
 
-class _Past(NamedTuple):
-    """An earlier attempt, or the one that has just failed, and what its codes say."""
+class _Said(NamedTuple):
+    """What the codes of one attempt come to, each None where they say nothing of it."""
 
-    attempt: Row
-    codes: Evidence
-    ended: int
+    forbids: CodeMeaning | None
+    of_number: bool
+    """Whether it is forbidden for its number, which the customer can correct."""
+    waits: CodeMeaning | None
+    cause: tuple[str, str] | None
+    """Reason and sub-reason, where a code decides."""
 
 
 class _Credential:
@@ -163,47 +168,42 @@ class Standing:
         earlier = [past for past in earlier if not _another_card(past, reference)]
         brand = next((past["card_brand"] for past in (reference, *earlier) if past.get("card_brand")), None)
         mine = _Credential(reference, brand)
-        pasts = [_Past(past, read_evidence(past, past.get("card_brand") or brand), _ended(past)) for past in earlier]
         typed_anew = self._codes is None and not (attempt.get("stored") or attempt.get("network_token"))
-        for past in pasts:
-            self._note(mine, past, typed_anew=typed_anew)
-            found = past.codes.deciding
-            label = past.attempt.get("reason")
-            named = (found.reason, found.sub_reason) if found is not None else (label, None)
-            never = self._table.plan(*named).never if named[0] else None
+        for past in earlier:
+            said = _said(*map(past.get, _CODES), past.get("card_brand") or brand)
+            self._note(mine, said, _ended(past), typed_anew=typed_anew)
+            never = self._table.plan(*(said.cause or (past.get("reason"), None))).never
             if never:
-                mine.nevers.append((past.attempt, never))
-            if _declined(past.attempt):
-                mine.declines.append((past.attempt["created_at"], _same_amount(past.attempt, reference)))
+                mine.nevers.append((past, never))
+            if _declined(past):
+                mine.declines.append((past["created_at"], _same_amount(past, reference)))
         if failed and self._codes is not None:
-            self._note(mine, _Past(attempt, self._codes, self._now), typed_anew=False)
+            self._note(mine, _come_to(self._codes), self._now, typed_anew=False)
             if self._declined:
                 mine.declines.append((attempt["created_at"], True))
         place = reference.get("merchant_country") or reference.get("country")
         mine.limits = self._book.limits(brand, place, self._now)
         return mine
 
-    def _note(self, mine: _Credential, past: _Past, *, typed_anew: bool) -> None:
+    def _note(self, mine: _Credential, said: _Said, ended: int, *, typed_anew: bool) -> None:
         """Take over what one attempt's codes forbid."""
-        code = _forbidding(past.codes)
-        of_number = code is past.codes.response and _no_such_number(past.codes)
-        if code is not None and not (of_number and typed_anew):
-            mine.bans.append((self._ban(rule_name(code.rule, code.sub_reason), code), of_number))
-        advice, wait_s = past.codes.advice, past.codes.wait_s
-        if advice is not None and wait_s is not None and past.ended + wait_s * _SECOND > mine.not_before:
-            mine.not_before = past.ended + wait_s * _SECOND
-            mine.wait = self._ban(f"{advice.scheme}_wait", advice)
+        code, waits = said.forbids, said.waits
+        if code is not None and not (said.of_number and typed_anew):
+            mine.bans.append((self._ban(rule_name(code.rule, code.sub_reason), code), said.of_number))
+        if waits is not None and waits.wait_s is not None and ended + waits.wait_s * _SECOND > mine.not_before:
+            mine.not_before = ended + waits.wait_s * _SECOND
+            mine.wait = self._ban(f"{waits.scheme}_wait", waits)
 
     def _ban(self, name: str, code: CodeMeaning) -> Ban:
         rule = self._book.named(name)
         return Ban(name, rule.edition if rule is not None else CODES_EDITION, code.meaning)
 
     def _is_reached(self, rule: Rule, mine: _Credential, at: int) -> bool:
-        if rule.limit is None or rule.window_s is None:
+        if rule.limit is None or rule.window_s is None or (self._state is None and len(mine.declines) < rule.limit):
             return False
         since, one_amount = at - rule.window_s * _SECOND, rule.counts == "declines_of_one_amount"
         count = sum(when > since and (same or not one_amount) for when, same in mine.declines)
-        if count < rule.limit and self._state is not None:
+        if self._state is not None:
             asked = (mine.reference["method"], since, one_amount)
             if asked not in self._counted:
                 self._counted[asked] = self._state.declines(mine.reference, since=since, one_amount=one_amount)
@@ -211,12 +211,25 @@ class Standing:
         return count >= rule.limit
 
 
-def _forbidding(codes: Evidence) -> CodeMeaning | None:
-    """The code that forbids trying the same means again: by its rule, else by its advice."""
-    if codes.forbidding is not None:
-        return codes.forbidding
-    spoken = (codes.response, codes.advice, codes.authentication)
-    return next((code for code in spoken if code is not None and code.advice == "never"), None)
+@lru_cache(maxsize=4096)  # the same few codes come again and again, and reading them is most of the work
+def _said(
+    scheme: str | None, code: str | None, advice: str | None, status: str | None, reason: str | None, brand: str | None
+) -> _Said:
+    return _come_to(read_evidence(dict(zip(_CODES, (scheme, code, advice, status, reason), strict=True)), brand))
+
+
+def _come_to(codes: Evidence) -> _Said:
+    forbids = codes.forbidding
+    if forbids is None:
+        spoken = (codes.response, codes.advice, codes.authentication)
+        forbids = next((code for code in spoken if code is not None and code.advice == "never"), None)
+    deciding = codes.deciding
+    return _Said(
+        forbids=forbids,
+        of_number=forbids is codes.response and _no_such_number(codes),
+        waits=codes.advice if codes.wait_s is not None else None,
+        cause=(deciding.reason, deciding.sub_reason) if deciding is not None else None,
+    )
 
 
 def rule_name(rule: str | None, sub_reason: str) -> str:
@@ -265,5 +278,5 @@ def _unsettled(past: Row) -> bool:
         return False
     if past.get("response_code") is None:
         return past.get("last_event") == "timed_out"
-    deciding = read_evidence(past, past.get("card_brand")).deciding
-    return deciding is not None and deciding.reason == "network_timeout"
+    cause = _said(*map(past.get, _CODES), past.get("card_brand")).cause
+    return cause is not None and cause[0] == "network_timeout"
