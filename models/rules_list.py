@@ -10,7 +10,7 @@ from textwrap import wrap
 from features.faults import shown
 from models.actions import DecisionTable
 from models.rules import Rule, RuleBook
-from models.rules_standing import rule_name
+from models.rules_codes import rule_name
 
 __all__ = ["told"]
 

@@ -4,42 +4,26 @@ A credential is what is charged: a card, an account. Nothing in the attempts tab
 for certain, so that whatever is of the same method counts as the same credential, by any route, stored or not, as a token
 or not; unless two attempts are known to be of different cards (brand, funding, issuer). A wallet that holds the same card is
 not known to. This errs on the side of the rules, which charge for one try too many and not for one too few.
-
-A corrected card number is a new credential. So after a code that says that there is no such number (14, 15; Visa has both
-in category 1, "never", of the account number as sent), the customer may correct the details, and an attempt on which the
-number was typed anew may be made; no candidate tells that its number changed, so none of that method is suggested. What 54
-(expired), N7, 82 (security code) and the like ask to correct leaves the number as it was: they are in Visa's category 3,
-may be tried again once corrected, and count towards the limits. Where Mastercard's advice is 03 or 21, correcting such a
-detail is no way around it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from math import ceil
 from typing import NamedTuple, Protocol
 
 from features.taxonomy import CODES_EDITION, CodeMeaning
 from models.actions import DecisionTable, Never, Row, amounts_to
-from models.diagnosis import Evidence, read_evidence
+from models.diagnosis import Evidence
 from models.rules import Rule, RuleBook
+from models.rules_codes import Said, come_to, is_no_such_number, rule_name, said_by
 
-__all__ = ["AttemptState", "Ban", "Standing", "rule_name"]
+__all__ = ["AttemptState", "Ban", "Standing"]
 
 _SECOND = 1_000_000
 _CARD = ("card_brand", "card_funding", "issuer", "issuer_country")
 """What two attempts of one method with different values cannot share: the card."""
 
-_NO_SUCH_NUMBER = frozenset(
-    {(scheme, code) for scheme in ("iso8583", "visa", "mastercard") for code in ("14", "15")}
-    | {("stripe", "incorrect_number"), ("stripe", "invalid_number"), ("razorpay", "card_number_invalid")}
-    | {("checkout", "20014"), ("checkout", "30015")}
-)
-"""Codes by which the number itself is wrong, so that correcting it makes another credential."""
-
-_CODES = ("code_scheme", "response_code", "advice_code", "trans_status", "trans_status_reason")
-_DUPLICATE = "duplicate_transaction"
 _DECLINED = ("bank_decline", "unclassified")
 
 
@@ -62,23 +46,11 @@ class Ban(NamedTuple):
     because: str
 
 
-class _Said(NamedTuple):
-    """What the codes of one attempt come to, each None where they say nothing of it."""
-
-    forbids: CodeMeaning | None
-    of_number: bool
-    """Whether it is forbidden for its number, which the customer can correct."""
-    waits: CodeMeaning | None
-    cause: tuple[str, str] | None
-    """Reason and sub-reason, where a code decides."""
-
-
 class _Credential:
     """What the rules say of one credential."""
 
-    def __init__(self, reference: Row, brand: str | None) -> None:
+    def __init__(self, reference: Row) -> None:
         self.reference = reference
-        self.brand = brand
         self.bans: list[tuple[Ban, bool]] = []  # and whether it is for the number, which can be corrected
         self.not_before = 0
         self.wait: Ban | None = None
@@ -138,7 +110,7 @@ class Standing:
     def allows(self, stand_in: str, means: Row) -> bool:
         """Whether the attempt's own means may be tried again once details are fixed, or the session resumed."""
         fixes = stand_in == "fix_details"
-        if fixes and self._codes is not None and _no_such_number(self._codes):
+        if fixes and self._codes is not None and is_no_such_number(self._codes):
             return True
         return self.against(means, new_number=fixes) is None
 
@@ -167,10 +139,10 @@ class Standing:
             return None
         earlier = [past for past in earlier if not _another_card(past, reference)]
         brand = next((past["card_brand"] for past in (reference, *earlier) if past.get("card_brand")), None)
-        mine = _Credential(reference, brand)
+        mine = _Credential(reference)
         typed_anew = self._codes is None and not (attempt.get("stored") or attempt.get("network_token"))
         for past in earlier:
-            said = _said(*map(past.get, _CODES), past.get("card_brand") or brand)
+            said = said_by(past, past.get("card_brand") or brand)
             self._note(mine, said, _ended(past), typed_anew=typed_anew)
             never = self._table.plan(*(said.cause or (past.get("reason"), None))).never
             if never:
@@ -178,14 +150,14 @@ class Standing:
             if _declined(past):
                 mine.declines.append((past["created_at"], _same_amount(past, reference)))
         if failed and self._codes is not None:
-            self._note(mine, _come_to(self._codes), self._now, typed_anew=False)
+            self._note(mine, come_to(self._codes), self._now, typed_anew=False)
             if self._declined:
                 mine.declines.append((attempt["created_at"], True))
         place = reference.get("merchant_country") or reference.get("country")
         mine.limits = self._book.limits(brand, place, self._now)
         return mine
 
-    def _note(self, mine: _Credential, said: _Said, ended: int, *, typed_anew: bool) -> None:
+    def _note(self, mine: _Credential, said: Said, ended: int, *, typed_anew: bool) -> None:
         """Take over what one attempt's codes forbid."""
         code, waits = said.forbids, said.waits
         if code is not None and not (said.of_number and typed_anew):
@@ -209,41 +181,6 @@ class Standing:
                 self._counted[asked] = self._state.declines(mine.reference, since=since, one_amount=one_amount)
             count += self._counted[asked]
         return count >= rule.limit
-
-
-@lru_cache(maxsize=4096)  # the same few codes come again and again, and reading them is most of the work
-def _said(
-    scheme: str | None, code: str | None, advice: str | None, status: str | None, reason: str | None, brand: str | None
-) -> _Said:
-    return _come_to(read_evidence(dict(zip(_CODES, (scheme, code, advice, status, reason), strict=True)), brand))
-
-
-def _come_to(codes: Evidence) -> _Said:
-    forbids = codes.forbidding
-    if forbids is None:
-        spoken = (codes.response, codes.advice, codes.authentication)
-        forbids = next((code for code in spoken if code is not None and code.advice == "never"), None)
-    deciding = codes.deciding
-    return _Said(
-        forbids=forbids,
-        of_number=forbids is codes.response and _no_such_number(codes),
-        waits=codes.advice if codes.wait_s is not None else None,
-        cause=(deciding.reason, deciding.sub_reason) if deciding is not None else None,
-    )
-
-
-def rule_name(rule: str | None, sub_reason: str) -> str:
-    """The rule that a code which forbids trying again stands under: the one that it names, else by what it says.
-
-    >>> rule_name("visa_category_1", "lost_or_stolen"), rule_name(None, "duplicate_transaction")
-    ('visa_category_1', 'no_retry_of_a_duplicate')
-    """
-    return rule or ("no_retry_of_a_duplicate" if sub_reason == _DUPLICATE else "never_retry_code")
-
-
-def _no_such_number(codes: Evidence) -> bool:
-    response = codes.response
-    return response is not None and (response.scheme, response.code) in _NO_SUCH_NUMBER
 
 
 def _another_card(one: Row, other: Row) -> bool:
@@ -278,5 +215,5 @@ def _unsettled(past: Row) -> bool:
         return False
     if past.get("response_code") is None:
         return past.get("last_event") == "timed_out"
-    cause = _said(*map(past.get, _CODES), past.get("card_brand")).cause
+    cause = said_by(past, past.get("card_brand")).cause
     return cause is not None and cause[0] == "network_timeout"

@@ -10,8 +10,8 @@ import models.rules
 from features.errors import BadInput, CardNumberFound
 from models.actions import decision_table
 from models.rules import COLUMNS, network_rules, read_rules
+from models.rules_codes import rule_name
 from models.rules_list import told
-from models.rules_standing import rule_name
 
 FOLDER = Path(models.rules.__file__).parent
 with (FOLDER.parent / "features" / "codes.csv").open(encoding="utf-8") as file:
