@@ -34,6 +34,12 @@ _MODEL = click.option(
     "--model", metavar="URI", default="models:/payrescue@champion", show_default=True,
     help="The model: from the registry, or an artefact's folder.",
 )  # fmt: skip
+_RULES = click.option(
+    "--rules",
+    metavar="FILE",
+    callback=_blank_is_none,
+    help="CSV with your own limits, in place of or beside the networks'.",
+)
 _OUTPUT = click.option("--output", required=True, metavar="FILE", help="Where to write: .parquet or .csv.")
 
 
@@ -179,9 +185,17 @@ def diagnose(data: str, query: str | None, mapping: str | None, output: str, his
 @_OUTPUT
 @_HISTORY
 @_MODEL
+@_RULES
 @_told
 def recommend(
-    data: str, query: str | None, mapping: str | None, candidates: str, output: str, history: str | None, model: str
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    candidates: str,
+    output: str,
+    history: str | None,
+    model: str,
+    rules: str | None,
 ) -> None:
     """What to do next: every candidate with its rank, action and success probability.
 
@@ -191,7 +205,7 @@ def recommend(
     """
     from training.commands import recommend
 
-    recommend(data, query, mapping, candidates, Path(output), history, model)
+    recommend(data, query, mapping, candidates, Path(output), history, model, Path(rules) if rules else None)
 
 
 @main.command()
@@ -226,14 +240,35 @@ def evaluate(
 
 
 @main.command()
+@click.argument("what", type=click.Choice(["list"]))
+@click.option("--network", metavar="NAME", help="Only the rules that hold for this card brand, such as visa.")
+@_RULES
+@_told
+def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: ARG001  there is one thing to do so far
+    """List the rules above the model: what must not be tried again, how often, and by which edition.
+
+    \b
+    Example:
+      payrescue rules list --network visa
+    """
+    from models.actions import decision_table
+    from models.rules import network_rules, read_rules
+    from models.rules_list import told
+
+    book = read_rules(Path(rules)) if rules else network_rules()
+    click.echo(told(book, decision_table(), network))
+
+
+@main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: 3000]")
 @click.option("--workers", type=int, help="Worker processes.  [default: 1]")
 @click.option(
     "--model", metavar="URI", help="The model; `none` for the rules alone.  [default: models:/payrescue@champion]"
 )
+@_RULES
 @_told
-def serve(host: str | None, port: int | None, workers: int | None, model: str | None) -> None:
+def serve(host: str | None, port: int | None, workers: int | None, model: str | None, rules: str | None) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
     \b
@@ -242,7 +277,7 @@ def serve(host: str | None, port: int | None, workers: int | None, model: str | 
     """
     from serving.commands import serve
 
-    serve(host, port, model, workers)
+    serve(host, port, model, workers, rules)
 
 
 if __name__ == "__main__":

@@ -57,12 +57,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Step:
-    """One line of a plan: do this, after `wait_s` seconds, tell the customer `message_key`, because."""
+    """One line of a plan: do this, after `wait_s` seconds, tell the customer `message_key`, because.
+
+    `rule` names what is always to be done first; empty for what is a preference.
+    """
 
     action: str
     wait_s: int
     message_key: str
     because: str
+    rule: str = ""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class DecisionTable:
 
 def _plan(rows: Sequence[Mapping[str, str]]) -> Plan:
     def step(row: Mapping[str, str]) -> Step:
-        return Step(row["action"], int(row["wait_s"] or 0), row["message_key"], row["because"])
+        return Step(row["action"], int(row["wait_s"] or 0), row["message_key"], row["because"], row["rule"])
 
     numbered = sorted((row for row in rows if row["place"].isdigit()), key=lambda row: int(row["place"]))
     return Plan(

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any, NamedTuple
 
-from features.taxonomy import CODES_EDITION
 from models.actions import MEANS_ACTIONS, DecisionTable, Plan, Row, Step, amounts_to
-from models.diagnosis import Evidence
+from models.rules_standing import Standing
 
-__all__ = ["Blocked", "Option", "best", "first_step", "own_means", "ranked", "screen"]
+__all__ = ["Blocked", "Option", "best", "first_step", "own_means", "ranked", "screen", "screen_before"]
 
 
 class Option(NamedTuple):
@@ -41,7 +40,7 @@ class Blocked:
 def screen(
     attempt: Row,
     candidates: Sequence[Row],
-    evidence: Evidence,
+    standing: Standing,
     plan: Plan,
     table: DecisionTable,
     *,
@@ -49,28 +48,42 @@ def screen(
 ) -> tuple[list[Option], list[Blocked]]:
     """What may be done after a failure, and what may not, both in the candidates' order.
 
-    A code's rule always holds: neither trying the same means again where it forbids that, nor sooner than it
-    asks. What the table forbids for a reason holds where the reason is `firm`, not where it is a guess.
+    What the rules forbid, for what codes said of a credential or for how often it was declined, always holds. What the
+    table forbids for a reason holds where the reason is `firm`, not where it is a guess.
     """
     allowed: list[Option] = []
     blocked: list[Blocked] = []
-    code, advice, not_before = evidence.forbidding, evidence.advice, evidence.wait_s
     for candidate in candidates:
-        candidate_id, wait_s = candidate.get("candidate_id"), candidate.get("wait_s") or 0
+        ban = standing.against(candidate)
+        if ban is not None:
+            blocked.append(Blocked(candidate.get("candidate_id"), *ban))
+            continue
         traits = amounts_to(attempt, candidate)
-        same_means = traits[0] != "alternate_method"
         never = next((plan.never[trait] for trait in traits if trait in plan.never), None) if firm else None
-        if same_means and code is not None and code.rule is not None:
-            blocked.append(Blocked(candidate_id, code.rule, CODES_EDITION, code.meaning))
-        elif same_means and advice is not None and not_before is not None and wait_s < not_before:
-            rule = f"{advice.scheme}_{advice.code}"
-            blocked.append(Blocked(candidate_id, rule, CODES_EDITION, advice.meaning))
-        elif never is not None:
-            blocked.append(Blocked(candidate_id, never.rule, table.edition, never.because))
+        if never is not None:
+            blocked.append(Blocked(candidate.get("candidate_id"), never.rule, table.edition, never.because))
         else:
             action = (plan.stand_in or "retry_same") if traits[0] == "retry_same" else traits[0]
-            allowed.append(Option(action, candidate, ceil(wait_s)))
+            allowed.append(Option(action, candidate, ceil(candidate.get("wait_s") or 0)))
     return allowed, blocked
+
+
+def screen_before(
+    attempt: Row, candidates: Sequence[Row], standing: Standing
+) -> tuple[list[Option], list[Blocked], Blocked | None]:
+    """What may be done instead of an attempt, what may not, and what forbids the attempt itself, if anything does."""
+    allowed: list[Option] = []
+    blocked: list[Blocked] = []
+    for candidate in candidates:
+        ban = standing.against(candidate)
+        if ban is not None:
+            blocked.append(Blocked(candidate.get("candidate_id"), *ban))
+        else:
+            action = amounts_to(attempt, candidate)[0]
+            named = "proceed" if action == "retry_same" else action
+            allowed.append(Option(named, candidate, ceil(candidate.get("wait_s") or 0)))
+    own = standing.against(own_means(attempt))
+    return allowed, blocked, Blocked(None, *own) if own is not None else None
 
 
 def own_means(attempt: Row) -> dict[str, Any]:
@@ -97,7 +110,7 @@ def best(options: Sequence[Option], plan: Plan, tie: float) -> Option:
     return min(close, key=lambda option: (plan.places[option.action], option.wait_s))
 
 
-def first_step(plan: Plan, options: Sequence[Option] | None, attempt: Row, evidence: Evidence) -> tuple[Step, Option]:
+def first_step(plan: Plan, options: Sequence[Option] | None, attempt: Row, standing: Standing) -> tuple[Step, Option]:
     """What the plan alone says to do, without any probability.
 
     `options` is what may be done; None where checkout did not say what it can do, so that anything may be.
@@ -107,34 +120,30 @@ def first_step(plan: Plan, options: Sequence[Option] | None, attempt: Row, evide
         if step.action in MEANS_ACTIONS:
             if options is not None:
                 found = next((option for option in options if option.action == step.action), None)
-                if found is not None:
-                    return step, found
-            elif _open_to_all(step, plan, evidence):
-                return step, _unnamed(step, ours, evidence)
+            else:
+                found = _unnamed(step, ours, plan, standing)
         elif step.action == plan.stand_in:
-            named = next((option for option in options or () if option.action == step.action), None)
-            return step, named or Option(step.action, ours)
+            found = next((option for option in options or () if option.action == step.action), None)
+            if found is None and standing.allows(step.action, ours):
+                found = Option(step.action, ours)
         else:
-            return step, Option(step.action, None)
+            found = Option(step.action, None)
+        if found is not None:
+            return step, found
     if plan.always is None:
         raise AssertionError("a plan ends with what needs no candidate")
     return plan.always, Option(plan.always.action, None)
 
 
-def _open_to_all(step: Step, plan: Plan, evidence: Evidence) -> bool:
-    """Whether a step may be suggested to a checkout that named no candidates."""
+def _unnamed(step: Step, ours: Mapping[str, Any], plan: Plan, standing: Standing) -> Option | None:
+    """A step for a checkout that named no candidates; None where it may not be taken."""
     if step.action in plan.never:
-        return False
-    if step.action == "alternate_method":
-        return True
-    return evidence.forbidding is None and (evidence.wait_s is None or step.action == "retry_later")
-
-
-def _unnamed(step: Step, ours: Mapping[str, Any], evidence: Evidence) -> Option:
+        return None
     if step.action == "alternate_method":
         return Option(step.action, None)
     means = dict(ours)
     if step.action == "retry_other_route":
         means.pop("route", None)
-    wait_s = max(step.wait_s, evidence.wait_s or 0)
-    return Option(step.action, means, wait_s)
+    later = step.action == "retry_later"
+    wait_s = max(step.wait_s, standing.wait_s(ours["method"])) if later else step.wait_s
+    return Option(step.action, means, wait_s) if standing.against({**means, "wait_s": wait_s}) is None else None

@@ -1,6 +1,7 @@
 """From a request to an answer: what will become of an attempt or why it failed, and what to do next.
 
-Rules stand above the model: what a code or the decision table forbids is screened before anything is ranked.
+Rules stand above the model: what a code, a network's limit or the decision table forbids is screened before anything is
+ranked, for what checkout named and for what it did not, with a model and without one.
 A well-formed request always gets a suggestion; without a model, or when it fails, from the decision table.
 """
 
@@ -9,14 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from pathlib import Path
 from typing import Any, Protocol
 
-from models.actions import DecisionTable, Plan, Row, Step, amounts_to, decision_table
+from models.actions import DecisionTable, Plan, Row, Step, decision_table
 from models.answer import Verdict, answer_of, compared
-from models.choice import Option, best, first_step, own_means, ranked, screen
+from models.choice import Option, best, first_step, own_means, ranked, screen, screen_before
 from models.diagnosis import Diagnosis, Evidence, by_code, by_model, by_rules, read_evidence
+from models.rules import RuleBook, network_rules
+from models.rules_standing import AttemptState, Standing
 
 __all__ = ["Engine", "EngineSettings", "Predictor", "ScoreRequest"]
 
@@ -31,6 +33,7 @@ _MESSAGES = {
     "alternate_method": "try_other_method",
     "fix_details": "check_details",
     "resume_session": "resume_payment",
+    "stop": "payment_not_possible",
 }
 """What to tell the customer where the decision table does not name the action."""
 
@@ -96,6 +99,9 @@ class EngineSettings:
 class Engine:
     """Answers requests with a model, or without one.
 
+    `rules` are the card networks' rules, the shipped ones if not given; `state` tells of the same credentials' attempts in
+    other payments, where something keeps them.
+
     >>> engine = Engine(None)
     >>> attempt = {"attempt_id": "a1", "payment_id": "p1", "created_at": 0, "amount_minor": 100,
     ...            "currency": "KRW", "country": "KR", "method": "card"}
@@ -112,33 +118,39 @@ class Engine:
         *,
         version: str | None = None,
         settings: EngineSettings | None = None,
+        rules: RuleBook | None = None,
+        state: AttemptState | None = None,
     ) -> None:
         self.predictor = predictor
         self.version = version
         self.table = table or decision_table()
         self.settings = settings or EngineSettings()
+        self.rules = rules or network_rules()
+        self.state = state
 
     def score(self, request: ScoreRequest, *, request_id: str, rules_only: bool = False) -> dict[str, Any]:
         """The answer of `POST /v1/score`, as the contract has it; never raises for a checked request.
 
-        With `rules_only` (a deadline has passed, say) the model is not asked.
+        With `rules_only` (a deadline has passed, say) neither the model nor the state is asked.
         """
-        if self.predictor is not None and not rules_only:
+        if (self.predictor is not None or self.state is not None) and not rules_only:
             try:
-                return self._answer(request, request_id, self.predictor)
+                return self._answer(request, request_id, self.predictor, self.state)
             except Exception as error:
                 _log.error(
-                    "request %s: the model failed (%s); answered by the rules", request_id, _site(error)
+                    "request %s: the model or the state failed (%s); answered by the rules", request_id, _site(error)
                 )  # no traceback: it could hold values of the request
-        return self._answer(request, request_id, None)
+        return self._answer(request, request_id, None, None)
 
-    def _answer(self, request: ScoreRequest, request_id: str, predictor: Predictor | None) -> dict[str, Any]:
+    def _answer(
+        self, request: ScoreRequest, request_id: str, predictor: Predictor | None, state: AttemptState | None
+    ) -> dict[str, Any]:
         attempt, previous = request.attempt, request.previous
         outcome = predictor.outcome(attempt, previous) if predictor is not None else None
         if request.evidence is None:
-            verdict = self._before(request, predictor, outcome)
+            verdict = self._before(request, predictor, outcome, state)
         else:
-            verdict = self._after(request, request.evidence, predictor)
+            verdict = self._after(request, request.evidence, predictor, state)
         return {
             "request_id": request_id,
             "attempt_id": attempt["attempt_id"],
@@ -158,31 +170,54 @@ class Engine:
             },
         }
 
-    def _before(self, request: ScoreRequest, predictor: Predictor | None, outcome: Sequence[float] | None) -> Verdict:
+    def _before(
+        self,
+        request: ScoreRequest,
+        predictor: Predictor | None,
+        outcome: Sequence[float] | None,
+        state: AttemptState | None,
+    ) -> Verdict:
         attempt = request.attempt
-        if predictor is None or outcome is None:
-            options = [_named(attempt, candidate) for candidate in request.candidates or ()]
+        standing = Standing(self.rules, self.table, attempt, request.previous, attempt["created_at"], state=state)
+        named = self._candidates(request, predictor) if predictor is not None else request.candidates or ()
+        options, blocked, forbidden = screen_before(attempt, named, standing)
+        proceed = Option("proceed", own_means(attempt))
+        if predictor is not None and outcome is not None:
+            asked = [dict(option.candidate or ()) for option in options if option.action != "proceed"]
+            told = iter(predictor.candidate_success(attempt, request.previous, asked) if asked else ())
+            options = [
+                option._replace(success=float(outcome[0] if option.action == "proceed" else next(told)))
+                for option in options
+            ]
+            options = ranked(options, None)
+            proceed = next(
+                (option for option in options if option.action == "proceed"),
+                proceed._replace(success=float(outcome[0])),
+            )
+        check = self.table.plan("network_timeout").always
+        if standing.unsettled and check is not None:
+            return Verdict(Option(check.action, None), check.message_key, (check.because,), options, blocked)
+        if forbidden is not None:
+            other = Option("stop" if request.candidates is not None else "alternate_method", None)
+            chosen = options[0] if options else other
+            because = _few(forbidden.because, *compared(attempt, chosen, options))
+            return Verdict(chosen, _MESSAGES[chosen.action], because, options, blocked)
+        if outcome is None:
             said = ("without a model there is no reason to change the attempt",)
-            return Verdict(Option("proceed", own_means(attempt)), "continue_payment", said, options)
-        options = [_named(attempt, candidate) for candidate in self._candidates(request, predictor)]
-        asked = [dict(option.candidate or ()) for option in options if option.action != "proceed"]
-        told = iter(predictor.candidate_success(attempt, request.previous, asked) if asked else ())
-        options = [
-            option._replace(success=float(outcome[0] if option.action == "proceed" else next(told)))
-            for option in options
-        ]
-        proceed = next(
-            (option for option in options if option.action == "proceed"),
-            Option("proceed", own_means(attempt), success=float(outcome[0])),
-        )
-        ranking = ranked(options, None)
+            return Verdict(proceed, _MESSAGES["proceed"], said, options, blocked)
         chosen = proceed
-        if ranking and (ranking[0].success or 0.0) >= outcome[0] + self.settings.proceed_margin:
-            chosen = ranking[0]
-        because = compared(attempt, chosen, [proceed, *ranking])
-        return Verdict(chosen, _MESSAGES[chosen.action], because, ranking)
+        if options and (options[0].success or 0.0) >= outcome[0] + self.settings.proceed_margin:
+            chosen = options[0]
+        because = compared(attempt, chosen, [proceed, *options])
+        return Verdict(chosen, _MESSAGES[chosen.action], because, options, blocked)
 
-    def _after(self, request: ScoreRequest, evidence: dict[str, Any], predictor: Predictor | None) -> Verdict:
+    def _after(
+        self,
+        request: ScoreRequest,
+        evidence: dict[str, Any],
+        predictor: Predictor | None,
+        state: AttemptState | None,
+    ) -> Verdict:
         attempt, table = request.attempt, self.table
         codes = read_evidence(evidence, attempt.get("card_brand"))
         diagnosis = by_code(codes)
@@ -194,11 +229,19 @@ class Engine:
         firm = diagnosis is not None and (
             diagnosis.decided_by != "model" or (diagnosis.confidence or 0.0) >= self.settings.firm_from
         )
+        failed = _failed(attempt, evidence, diagnosis)
+        declined = codes.response is not None or diagnosis is None or diagnosis.category == "bank_decline"
+        standing = Standing(
+            self.rules, table, attempt, request.previous, failed["resolved_at"],
+            codes=codes, declined=declined, state=state,
+        )  # fmt: skip
         always = self._always(plan, firm, diagnosis, codes, evidence)
+        if always is None and standing.unsettled:
+            always = table.plan("network_timeout").always
         named = self._candidates(request, predictor) if predictor else request.candidates
-        options, blocked = screen(attempt, named or (), codes, plan, table, firm=firm)
+        options, blocked = screen(attempt, named or (), standing, plan, table, firm=firm)
         if predictor is not None:
-            options = self._with_success(request, evidence, diagnosis, plan, options, predictor)
+            options = self._with_success(request, failed, plan, standing, options, predictor)
         ranking = ranked(options, plan)
         said: tuple[str, ...] = (diagnosis.because,) if diagnosis is not None else ()
         if always is not None:
@@ -210,7 +253,7 @@ class Engine:
             words = _few(*said, *compared(attempt, chosen, ranking), *(block.because for block in blocked))
             return Verdict(chosen, key, words, ranking, blocked, diagnosis)
         else:
-            step, chosen = first_step(plan, options if named is not None else None, attempt, codes)
+            step, chosen = first_step(plan, options if named is not None else None, attempt, standing)
         words = _few(*said, step.because, *(block.because for block in blocked))
         return Verdict(chosen, step.message_key, words, ranking, blocked, diagnosis)
 
@@ -235,19 +278,19 @@ class Engine:
     def _with_success(
         self,
         request: ScoreRequest,
-        evidence: dict[str, Any],
-        diagnosis: Diagnosis | None,
+        failed: dict[str, Any],
         plan: Plan,
+        standing: Standing,
         options: list[Option],
         predictor: Predictor,
     ) -> list[Option]:
         """The options with their success probabilities, the plan's stand-in for the same means among them."""
         attempt, stand_in = request.attempt, plan.stand_in
         if stand_in is not None and all(option.action != stand_in for option in options):
-            options = [*options, Option(stand_in, own_means(attempt))]
+            ours = own_means(attempt)
+            options = [*options, Option(stand_in, ours)] if standing.allows(stand_in, ours) else options
         if not options:
             return options
-        failed = _failed(attempt, evidence, diagnosis)
         success = predictor.candidate_success(
             attempt, (*request.previous, failed), [dict(option.candidate or ()) for option in options]
         )
@@ -271,12 +314,6 @@ def _few(*because: str) -> tuple[str, ...]:
 def _generated(method: str, route: str | None) -> dict[str, Any]:
     candidate = {"candidate_id": method if route is None else f"{method}/{route}", "method": method}
     return candidate if route is None else {**candidate, "route": route}
-
-
-def _named(attempt: Row, candidate: Row) -> Option:
-    """What a candidate is called before the attempt."""
-    action = amounts_to(attempt, candidate)[0]
-    return Option("proceed" if action == "retry_same" else action, candidate, ceil(candidate.get("wait_s") or 0))
 
 
 def _failed(attempt: Row, evidence: Row, diagnosis: Diagnosis | None) -> dict[str, Any]:

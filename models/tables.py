@@ -15,6 +15,7 @@ from models.artefact import Artefact
 from models.diagnosis import by_code, by_model, by_rules, read_evidence
 from models.engine import Engine, ScoreRequest
 from models.predictor import Predictor
+from models.rules import RuleBook
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,11 +125,12 @@ def recommend_table(
     candidates: pd.DataFrame,
     past: pd.DataFrame | None = None,
     tell: Tell = lambda _: None,
+    rules: RuleBook | None = None,
 ) -> pd.DataFrame:
     """What to do after each attempt that has candidates: every candidate with its rank, action and probability.
 
     A candidate that a rule forbids has no rank, and the rule in `blocked_by`. An attempt that failed is asked about with the
-    evidence that it left; one without an outcome, before it is made.
+    evidence that it left; one without an outcome, before it is made. `rules` are the shipped ones if not given.
     """
     import pandas as pd
 
@@ -137,7 +139,7 @@ def recommend_table(
     order = everything["created_at"].argsort(kind="stable").to_numpy()
     fields = _fields(everything)
     asked = _grouped(candidates)
-    moving = _MovingPast(artefact, everything, fields)
+    moving = _MovingPast(artefact, everything, fields, rules)
     out: list[dict[str, Any]] = []
     earlier: dict[str, list[int]] = {}
     begun = set(table["attempt_id"])
@@ -163,8 +165,10 @@ def recommend_table(
 class _MovingPast:
     """An engine whose past moves with the table: what was known when an attempt had ended."""
 
-    def __init__(self, artefact: Artefact | None, table: pd.DataFrame, fields: list[dict[str, Any]]) -> None:
-        self._engine = Engine(None)
+    def __init__(
+        self, artefact: Artefact | None, table: pd.DataFrame, fields: list[dict[str, Any]], rules: RuleBook | None
+    ) -> None:
+        self._engine = Engine(None, rules=rules)
         self._history: History | None = None
         if artefact is None:
             return
@@ -175,7 +179,8 @@ class _MovingPast:
         self._updates = self._rows.by_resolution()
         self._next = 0
         self._payments = [one["payment_id"] for one in fields]
-        self._engine = Engine(Predictor(artefact.encoder, artefact.outcome_model(), self._history, artefact.ways))
+        predictor = Predictor(artefact.encoder, artefact.outcome_model(), self._history, artefact.ways)
+        self._engine = Engine(predictor, rules=rules)
 
     def engine_at(self, attempt: dict[str, Any]) -> Engine:
         """The engine, knowing what other payments had shown when `attempt` was made."""

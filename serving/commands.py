@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from features.errors import BadInput, Fault
+from models.rules import read_rules
 from serving.settings import NO_MODEL, ServiceSettings
 
 __all__ = ["command", "greeting", "serve"]
@@ -29,6 +30,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_PORT": str(settings.port),
         "PAYRESCUE_WORKERS": str(settings.workers),
         "PAYRESCUE_MODEL": settings.model,
+        "PAYRESCUE_RULES": settings.rules or "",
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -58,6 +60,8 @@ def _check(settings: ServiceSettings) -> None:
     if model != NO_MODEL and not model.startswith("models:/") and not Path(model).is_dir():
         wanted = f"a folder with a model, models:/NAME@ALIAS, models:/NAME/VERSION, or {NO_MODEL}"
         raise BadInput("serve", [Fault("--model", wanted, seen=model)])
+    if settings.rules is not None:
+        read_rules(Path(settings.rules))
     try:
         version = ipaddress.ip_address(settings.host).version
     except ValueError:
@@ -79,13 +83,14 @@ def serve(
     port: int | None = None,
     model: str | None = None,
     workers: int | None = None,
+    rules: str | None = None,
     *,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
     """Becomes the server; does not return.
 
     What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
-    for a model folder that is none, a host that is no address, or a port that is taken.
+    for a model folder that is none, rules that cannot be used, a host that is no address, or a port that is taken.
     """
     told = ServiceSettings.from_environment(os.environ)
     settings = ServiceSettings(
@@ -93,6 +98,7 @@ def serve(
         port=port or told.port,
         model=model or told.model,
         workers=workers or told.workers,
+        rules=rules or told.rules,
     )
     _check(settings)
     say(greeting(settings))

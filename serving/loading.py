@@ -14,6 +14,7 @@ from typing import Any
 
 from features.columns import Column
 from models.engine import Engine
+from models.rules import RuleBook
 from serving.settings import NO_MODEL, ServiceSettings
 
 __all__ = ["DEFAULT_STORE", "Located", "Served", "load", "locate"]
@@ -90,19 +91,22 @@ def _artifact(folder: Path) -> Path:
     return manifests[0].parent if manifests else folder
 
 
-def load(located: Located | None) -> Served:
-    """What to answer with: the model if it loads, else the rules, with the reason in the log."""
+def load(located: Located | None, rules: RuleBook | None = None) -> Served:
+    """What to answer with: the model if it loads, else the rules, with the reason in the log.
+
+    `rules` are the networks' rules that hold in either case, the shipped ones if not given.
+    """
     if located is None:
-        return Served(Engine(None))
+        return Served(Engine(None, rules=rules))
     folder = _artifact(located.folder)
     try:
         predictor = importlib.import_module("models.predictor").Predictor.load(folder)
     except Exception as error:
         _log.warning("the model does not load (%s: %s); the rules answer", type(error).__name__, error)
-        return Served(Engine(None))
+        return Served(Engine(None, rules=rules))
     card = folder / _CARD
     return Served(
-        Engine(predictor, version=located.version),
+        Engine(predictor, version=located.version, rules=rules),
         json.loads(card.read_text(encoding="utf-8")) if card.is_file() else None,
         getattr(predictor, "extra_columns", ()),
     )

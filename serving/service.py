@@ -9,10 +9,12 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import bentoml
 
+from models.rules import read_rules
 from serving.app import App
 from serving.loading import load, locate
 from serving.requests import RequestReader
@@ -46,7 +48,9 @@ class Front:
 
 def _load() -> App:
     settings = ServiceSettings.from_environment(os.environ)
-    served = load(locate(settings, os.environ))
+    # Rules that cannot be used stop the service: falling back on others would break the merchant's unseen
+    rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
+    served = load(locate(settings, os.environ), rules)
     app = App(served.engine, settings, reader=RequestReader(served.extra), card=served.card)
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds

@@ -242,3 +242,24 @@ def test_the_version_is_that_of_the_package(give):
 def _declared_version():
     text = (Path(payrescue.__file__).parent / "pyproject.toml").read_text(encoding="utf-8")
     return next(line.split('"')[1] for line in text.splitlines() if line.startswith("version = "))
+
+
+def test_the_rules_are_listed_with_their_editions(give):
+    code, said, out = give("rules", "list", "--network", "visa")
+    assert (code, said) == (0, [])
+    assert "visa_category_1  (visa)" in out
+    assert "edition 2026-04" in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("rules", "list"),
+        ("recommend", "--data", "none.csv", "--candidates", "none.csv", "--output", "next.csv"),
+        ("serve", "--model", "none"),
+    ],
+)
+def test_rules_that_cannot_be_used_are_told(refused, folder, command):
+    (folder / "ours.csv").write_text("rule,limit\nvisa_declines_30_days,20\n")
+    said = refused(*command, "--rules", "ours.csv")
+    assert said.startswith("payrescue: ours.csv: kind: want exactly the columns rule, kind, network")

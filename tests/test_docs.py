@@ -25,6 +25,7 @@ from features.mapping import read_mapping
 from models.actions import ACTIONS
 from models.engine import Engine
 from models.messages import messages
+from models.rules import read_rules
 from serving.app import App
 from serving.requests import RequestReader
 from training.settings import TrainSettings
@@ -132,6 +133,13 @@ def test_the_readme_s_export_is_read_by_its_mapping(tmp_path):
     assert found["payment_id"].tolist() == ["o-1", "o-2", "o-2"]
     assert found["outcome"].tolist() == ["success", "unclassified", "success"]
     assert found["created_at"].iloc[0] == datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
+
+
+def test_the_readme_s_rules_are_read(tmp_path):
+    path = tmp_path / "ours.csv"
+    path.write_text(next(block for block in blocks(README, "csv") if block.startswith("rule,")), encoding="utf-8")
+    (limit,) = read_rules(path).limits("visa", "KR", 1_767_605_400_000_000)
+    assert (limit.limit, limit.edition) == (20, "2025-05")
 
 
 def test_the_shop_s_mapping_is_one():

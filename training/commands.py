@@ -126,15 +126,24 @@ def diagnose(data: str, query: str | None, mapping: str | None, output: Path, hi
 
 
 def recommend(
-    data: str, query: str | None, mapping: str | None, candidates: str, output: Path, history: str | None, model: str
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    candidates: str,
+    output: Path,
+    history: str | None,
+    model: str,
+    rules: Path | None = None,
 ) -> None:
     """`payrescue recommend`."""
     _want_table(output)
     with progress("recommending") as (tell, _):
+        from models.rules import read_rules
         from models.tables import recommend_table
 
+        book = read_rules(rules) if rules is not None else None
         table, past, artefact = _given(data, query, mapping, history, model, tell)
-        found = recommend_table(artefact, table, _candidates(Path(candidates)), past, tell)
+        found = recommend_table(artefact, table, _candidates(Path(candidates)), past, tell, book)
         _write(found, output)
     print(f"{found['attempt_id'].nunique():,} attempts, {len(found):,} candidates ranked in {output}")  # noqa: T201
 

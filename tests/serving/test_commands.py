@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from features.errors import BadInput
+from models.rules import COLUMNS
 from serving.commands import command, greeting, serve
 from serving.settings import ServiceSettings
 
@@ -28,12 +29,15 @@ def free_port():
 
 def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path):
     said = []
-    serve("127.0.0.1", free_port, str(tmp_path), 2, say=said.append)
+    rules = tmp_path / "rules.csv"
+    rules.write_text(",".join(COLUMNS))
+    serve("127.0.0.1", free_port, str(tmp_path), 2, str(rules), say=said.append)
     ((program, words, environment),) = started
     assert words[:4] == [program, "-m", "bentoml", "serve"]
     assert environment["PAYRESCUE_PORT"] == str(free_port)
     assert environment["PAYRESCUE_MODEL"] == str(tmp_path)
     assert environment["PAYRESCUE_WORKERS"] == "2"
+    assert ServiceSettings.from_environment(environment).rules == str(rules)
     assert f"http://127.0.0.1:{free_port}" in said[0]
 
 
@@ -62,6 +66,7 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"model": "no/such/folder"}, "--model"),
         ({"host": "nowhere.example"}, "--host"),
         ({"host": "203.0.113.1"}, "--port"),
+        ({"rules": "no/such/rules.csv"}, r"rules\.csv: cannot be read"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from features.errors import ArtifactMismatch
+from models.rules import RuleBook
 from serving import loading, resolve
 from serving.loading import Located, load, locate
 from serving.settings import NO_MODEL, ServiceSettings
@@ -112,6 +113,16 @@ class TestLoad:
         served = load(Located(tmp_path, "3"))
         assert served.engine.predictor.folder == artefact
         assert (served.engine.version, served.card) == ("3", {"trained": "today"})
+
+    @pytest.mark.parametrize("fails", [True, False])
+    def test_a_merchant_s_rules_hold_with_a_model_and_without(self, predictor_module, tmp_path, fails):
+        rules = RuleBook(())
+        if fails:
+            predictor_module.Predictor.load = None
+        served = load(Located(tmp_path, "3"), rules)
+        assert (served.engine.predictor is None) == fails
+        assert served.engine.rules is rules
+        assert load(None, rules).engine.rules is rules
 
     def test_a_model_without_a_card_is_served_all_the_same(self, predictor_module, tmp_path):
         served = load(Located(tmp_path, None))
