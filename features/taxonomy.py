@@ -80,7 +80,7 @@ class Reason:
     reason: str
     title: str
     meaning: str
-    who_can_act: str  # customer | merchant | bank | processor | nobody
+    who_can_act: str  # customer | issuer | processor | merchant
     soft_hard: str  # soft: may work another time; hard: this will not work as it is
     message_key: str  # what to tell the customer about what happened
 

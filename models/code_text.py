@@ -20,15 +20,10 @@ import numpy.typing as npt
 
 from features.errors import ArtifactMismatch
 from features.taxonomy import CodeMeaning, codes, reasons, sub_reasons
+from models.code_answer import CodeAnswer, Near, TextReading, by_table
 from models.code_words import pieces, words
 
-__all__ = ["NO_FAILURE", "SURE", "CodeText", "Near", "TextReading", "weighted"]
-
-SURE = 0.9
-"""From this probability on a reading is called sure."""
-
-_LEAST = 0.5
-"""Below this probability of the likeliest category, the answer is that it cannot tell."""
+__all__ = ["NO_FAILURE", "CodeText", "weighted"]
 
 _STRANGE = 0.5
 """What a piece never seen adds to a text's length, as a share of what the rarest known piece adds."""
@@ -37,38 +32,6 @@ NO_FAILURE = "no_failure"
 """The model's answer to texts of success, beside the sub-reasons: a code that says "approved" is none."""
 
 _Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class TextReading:
-    """What a text most likely says, if it tells of a failure.
-
-    Probabilities by name; those of reasons and of categories each sum to 1, less that of no failure at all.
-    """
-
-    sub_reason: str
-    reason: str
-    category: str
-    reason_probability: Mapping[str, float]
-    category_probability: Mapping[str, float]
-
-    @property
-    def confidence(self) -> float:
-        """The probability of `reason`."""
-        return self.reason_probability[self.reason]
-
-    @property
-    def tells(self) -> bool:
-        """Whether it says anything; else the honest answer is that it cannot tell."""
-        return self.category_probability[self.category] >= _LEAST
-
-
-@dataclass(frozen=True)
-class Near:
-    """A known code, and how like the text its own words are: 1 for the same words, 0 for none in common."""
-
-    code: CodeMeaning
-    likeness: float
 
 
 @dataclass(frozen=True)
@@ -90,6 +53,19 @@ class CodeText:
         """The reason of each sub-reason; None of no failure."""
         known = sub_reasons()
         return tuple(known[name].reason if name in known else None for name in self.sub_reasons)
+
+    def explain(self, scheme: str, code: str, message: str = "", card_brand: str | None = None) -> CodeAnswer:
+        """What a code says: by the tables if they have it, else by its text; and what it is like, as the why.
+
+        >>> CodeText.of_scores({"expired_card": {"=expired": 1.0}}).explain("iso8583", "51").decided_by
+        'table'
+        """
+        told = by_table(scheme, code, card_brand)
+        if told is not None:
+            return told
+        reading = self.read(code, message)
+        decided_by = "text_model" if reading is not None and reading.tells else "cannot_tell"
+        return CodeAnswer(decided_by, None, reading, self.nearest(code, message))
 
     def read(self, code: str, message: str = "") -> TextReading | None:
         """What a code and its message most likely say; None where no word of them was ever seen.
@@ -118,7 +94,8 @@ class CodeText:
         own = {name: p for name, p in of_reason.items() if known[name].category == category}
         reason = max(own, key=own.__getitem__)
         finest = max(
-            (place for place, name in enumerate(self._reasons) if name == reason), key=lambda place: float(likely[place])
+            (place for place, name in enumerate(self._reasons) if name == reason),
+            key=lambda place: float(likely[place]),
         )
         return TextReading(self.sub_reasons[finest], reason, category, of_reason, of_category)
 
@@ -136,9 +113,7 @@ class CodeText:
 
     @cached_property
     def _known(self) -> list[tuple[CodeMeaning, npt.NDArray[np.int64], _Floats]]:
-        return [
-            (known, *weighted(words(known.code, known.meaning), self._places, self.rarity)) for known in codes()
-        ]
+        return [(known, *weighted(words(known.code, known.meaning), self._places, self.rarity)) for known in codes()]
 
     @classmethod
     def of_scores(cls, scores: Mapping[str, Mapping[str, float]], temperature: float = 1.0) -> CodeText:

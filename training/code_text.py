@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ import numpy.typing as npt
 from features.taxonomy import codes, processor_of, reasons, sub_reasons
 from models.code_text import NO_FAILURE, CodeText, weighted
 from models.code_words import pieces, words
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 __all__ = ["fit_code_text"]
 
@@ -70,7 +74,9 @@ def fit_code_text(without: Collection[str] = ()) -> CodeText:
     seen = Counter(piece for text in texts for piece in set(pieces(text.told)))
     vocabulary = tuple(sorted(seen))
     places = {piece: place for place, piece in enumerate(vocabulary)}
-    rarity = (np.log((1.0 + len(texts)) / (1.0 + np.array([seen[piece] for piece in vocabulary]))) + 1.0).astype(np.float32)
+    rarity = (np.log((1.0 + len(texts)) / (1.0 + np.array([seen[piece] for piece in vocabulary]))) + 1.0).astype(
+        np.float32
+    )
     X = _matrix(texts, places, rarity)
     names = (*sub_reasons(), NO_FAILURE)
     answer = np.array([names.index(text.sub_reason) for text in texts])
@@ -82,7 +88,7 @@ def fit_code_text(without: Collection[str] = ()) -> CodeText:
     return CodeText(vocabulary, names, rarity, np.asarray(X.T @ dual, np.float32), temperature)
 
 
-def _matrix(texts: list[_Text], places: dict[str, int], rarity: npt.NDArray[np.float32]):
+def _matrix(texts: list[_Text], places: dict[str, int], rarity: npt.NDArray[np.float32]) -> csr_array:
     """tf-idf of the texts, sparse, shape (n_texts, n_pieces)."""
     from scipy.sparse import csr_array
 
@@ -99,8 +105,11 @@ def _left_out_scores(texts: list[_Text], kernel: _Array, dual: _Array) -> tuple[
     With C the inverse of the ridged kernel and G a group, y_G − ŷ_G = C_GG⁻¹ (C y)_G (leave-group-out of ridge
     regression, as in Rifkin and Lippert 2007). Texts that stand word for word in what remains are not judged by.
     """
-    inverse = np.linalg.inv(kernel + _RIDGE * np.eye(len(texts)))
-    wanted = (kernel + _RIDGE * np.eye(len(texts))) @ dual
+    from scipy.linalg import inv
+
+    ridged = kernel + _RIDGE * np.eye(len(texts))
+    inverse = inv(ridged, assume_a="pos", check_finite=False)
+    wanted = ridged @ dual
     owners: dict[tuple[str, ...], set[str | None]] = {}
     for text in texts:
         owners.setdefault(text.told, set()).add(text.processor)
