@@ -14,6 +14,7 @@ from functools import cached_property
 from math import log
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -138,7 +139,7 @@ class CodeText:
     def load(cls, path: Path) -> CodeText:
         """Read what `save` wrote. Raises ArtifactMismatch if it is not that, or names sub-reasons that are none."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 found = cls(
                     _unpacked(arrays["vocabulary"]),
                     _unpacked(arrays["sub_reasons"]),
@@ -146,7 +147,7 @@ class CodeText:
                     arrays["weights"].astype(np.float32),
                     float(arrays["temperature"]),
                 )
-        except (KeyError, ValueError, EOFError, TypeError) as error:
+        except (KeyError, ValueError, EOFError, TypeError, BadZipFile) as error:
             raise ArtifactMismatch(f"{path.name} is not a text model of codes ({type(error).__name__})") from error
         shape = (len(found.vocabulary), len(found.sub_reasons))
         if found.weights.shape != shape or found.rarity.shape != shape[:1]:

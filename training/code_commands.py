@@ -221,8 +221,14 @@ def _text(value: Any) -> str:
 
 def _write(table: pa.Table, answers: list[CodeAnswer], output: Path) -> None:
     import pandas as pd
+    import pyarrow as pa
 
-    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    # Whole numbers with gaps stay whole numbers in Arrow's types; pandas cannot name its nested ones in a file.
+    frame = table.replace_schema_metadata(None).to_pandas(
+        types_mapper=lambda kind: (
+            None if pa.types.is_nested(kind) or pa.types.is_dictionary(kind) else pd.ArrowDtype(kind)
+        )
+    )
     frame["category"] = pd.array([told.category for told in answers], dtype="string")
     frame["reason"] = pd.array([told.reason for told in answers], dtype="string")
     frame["confidence"] = pd.array([told.confidence for told in answers], dtype="Float64")
