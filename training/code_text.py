@@ -23,7 +23,7 @@ from models.code_words import pieces, words
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["fit_code_text"]
+__all__ = ["Text", "fit_code_text", "texts_to_learn"]
 
 _RIDGE = 0.2
 _TEMPERATURES = np.geomspace(2.0, 30.0, 60)
@@ -38,28 +38,30 @@ _Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Text:
+class Text:
+    """The words of one text to learn from, what it says, and whose it is."""
+
     told: tuple[str, ...]
     sub_reason: str
     processor: str | None  # None: a phrase that belongs to nobody
 
 
-def _texts(without: Collection[str]) -> Iterator[_Text]:
+def texts_to_learn(without: Collection[str] = ()) -> Iterator[Text]:
     """What to learn from, each text once per processor: meanings, codes that are words, phrases in each language."""
     found = {
-        _Text(tuple(told), code.sub_reason, processor_of(code.scheme))
+        Text(tuple(told), code.sub_reason, processor_of(code.scheme))
         for code in codes()
         if processor_of(code.scheme) not in without
         for told in (words("", code.meaning), words(code.code), words(code.code, code.meaning))
         if told
     }
     found |= {
-        _Text(tuple(words("", phrase)), known.sub_reason, None)
+        Text(tuple(words("", phrase)), known.sub_reason, None)
         for known in sub_reasons().values()
         for phrases in known.phrases.values()
         for phrase in phrases
     }
-    found |= {_Text(tuple(words("", phrase)), NO_FAILURE, None) for phrase in _SUCCESS}
+    found |= {Text(tuple(words("", phrase)), NO_FAILURE, None) for phrase in _SUCCESS}
     yield from sorted(found, key=lambda text: (text.processor or "", text.sub_reason, text.told))
 
 
@@ -70,7 +72,7 @@ def fit_code_text(without: Collection[str] = ()) -> CodeText:
     """
     from sklearn.kernel_ridge import KernelRidge
 
-    texts = list(_texts(without))
+    texts = list(texts_to_learn(without))
     seen = Counter(piece for text in texts for piece in set(pieces(text.told)))
     vocabulary = tuple(sorted(seen))
     places = {piece: place for place, piece in enumerate(vocabulary)}
@@ -88,7 +90,7 @@ def fit_code_text(without: Collection[str] = ()) -> CodeText:
     return CodeText(vocabulary, names, rarity, np.asarray(X.T @ dual, np.float32), temperature)
 
 
-def _matrix(texts: list[_Text], places: dict[str, int], rarity: npt.NDArray[np.float32]) -> csr_array:
+def _matrix(texts: list[Text], places: dict[str, int], rarity: npt.NDArray[np.float32]) -> csr_array:
     """tf-idf of the texts, sparse, shape (n_texts, n_pieces)."""
     from scipy.sparse import csr_array
 
@@ -99,7 +101,7 @@ def _matrix(texts: list[_Text], places: dict[str, int], rarity: npt.NDArray[np.f
     return csr_array((shares, indices, ends), shape=(len(texts), len(places)))
 
 
-def _left_out_scores(texts: list[_Text], kernel: _Array, dual: _Array) -> tuple[_Array, npt.NDArray[np.int64]]:
+def _left_out_scores(texts: list[Text], kernel: _Array, dual: _Array) -> tuple[_Array, npt.NDArray[np.int64]]:
     """Scores of each processor's texts by a model that has not seen that processor, and which texts they are of.
 
     With C the inverse of the ridged kernel and G a group, y_G − ŷ_G = C_GG⁻¹ (C y)_G (leave-group-out of ridge
