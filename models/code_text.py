@@ -55,8 +55,10 @@ class CodeText:
         known = sub_reasons()
         return tuple(known[name].reason if name in known else None for name in self.sub_reasons)
 
-    def explain(self, scheme: str, code: str, message: str = "", card_brand: str | None = None) -> CodeAnswer:
-        """What a code says: by the tables if they have it, else by its text; and what it is like, as the why.
+    def explain(
+        self, scheme: str, code: str, message: str = "", card_brand: str | None = None, near: int = 3
+    ) -> CodeAnswer:
+        """What a code says: by the tables if they have it, else by its text; and `near` codes that it is like, as the why.
 
         >>> CodeText.of_scores({"expired_card": {"=expired": 1.0}}).explain("iso8583", "51").decided_by
         'table'
@@ -66,7 +68,7 @@ class CodeText:
             return told
         reading = self.read(code, message)
         decided_by = "text_model" if reading is not None and reading.tells else "cannot_tell"
-        return CodeAnswer(decided_by, None, reading, self.nearest(code, message))
+        return CodeAnswer(decided_by, None, reading, self.nearest(code, message, near) if near else ())
 
     def read(self, code: str, message: str = "") -> TextReading | None:
         """What a code and its message most likely say; None where no word of them was ever seen.

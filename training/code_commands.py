@@ -168,7 +168,7 @@ def explain_table(data: str, output: Path) -> str:
         renamed = [f"given_{column}" if column in _ADDED else column for column in table.column_names]
         _write(table.rename_columns(renamed), answers, output)
     by = Counter(told.decided_by for told in answers)
-    said = ", ".join(f"{count:,} by {decided_by}" for decided_by, count in by.most_common())
+    said = ", ".join(f"{decided_by} {count:,}" for decided_by, count in by.most_common())
     kept = [
         f"column {new[6:]} kept as {new}" for new, old in zip(renamed, table.column_names, strict=True) if new != old
     ]
@@ -207,7 +207,7 @@ def _answers(table: pa.Table) -> list[CodeAnswer]:
         if told is None:
             scheme, code, message, brand = key
             told = by_table(scheme, code, brand or None)
-            told = known[key] = told or _text_model().explain(scheme, code, message, brand or None)
+            told = known[key] = told or _text_model().explain(scheme, code, message, brand or None, near=0)
         answers.append(told)
     return answers
 

@@ -23,7 +23,7 @@ from models.code_words import pieces, words
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["Text", "fit_code_text", "texts_to_learn"]
+__all__ = ["Text", "fit_code_text", "left_out_scores", "texts_to_learn"]
 
 _RIDGE = 0.2
 _TEMPERATURES = np.geomspace(2.0, 30.0, 60)
@@ -85,7 +85,7 @@ def fit_code_text(without: Collection[str] = ()) -> CodeText:
     wanted = np.eye(len(names))[answer]
     kernel = (X @ X.T).toarray()
     dual = KernelRidge(alpha=_RIDGE, kernel="precomputed").fit(kernel, wanted).dual_coef_
-    left_out, judged = _left_out_scores(texts, kernel, dual)
+    left_out, judged = left_out_scores(texts, kernel, dual, _RIDGE)
     temperature = _temperature(left_out, answer[judged], names)
     return CodeText(vocabulary, names, rarity, np.asarray(X.T @ dual, np.float32), temperature)
 
@@ -101,15 +101,19 @@ def _matrix(texts: list[Text], places: dict[str, int], rarity: npt.NDArray[np.fl
     return csr_array((shares, indices, ends), shape=(len(texts), len(places)))
 
 
-def _left_out_scores(texts: list[Text], kernel: _Array, dual: _Array) -> tuple[_Array, npt.NDArray[np.int64]]:
+def left_out_scores(
+    texts: list[Text], kernel: _Array, dual: _Array, ridge: float
+) -> tuple[_Array, npt.NDArray[np.int64]]:
     """Scores of each processor's texts by a model that has not seen that processor, and which texts they are of.
 
+    `kernel` is (n_texts, n_texts), `dual` the solution of (kernel + ridge · 1) dual = wanted, (n_texts, n_answers).
+
     With C the inverse of the ridged kernel and G a group, y_G − ŷ_G = C_GG⁻¹ (C y)_G (leave-group-out of ridge
-    regression, as in Rifkin and Lippert 2007). Texts that stand word for word in what remains are not judged by.
+    regression, as in Pahikkala and others 2006). Texts that stand word for word in what remains are not judged by.
     """
     from scipy.linalg import inv
 
-    ridged = kernel + _RIDGE * np.eye(len(texts))
+    ridged = kernel + ridge * np.eye(len(texts))
     inverse = inv(ridged, assume_a="pos", check_finite=False)
     wanted = ridged @ dual
     owners: dict[tuple[str, ...], set[str | None]] = {}

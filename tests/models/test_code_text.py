@@ -72,6 +72,11 @@ def test_an_unknown_code_is_told_by_its_text_with_what_it_is_like():
     assert all(a.likeness >= b.likeness for a, b in zip(told.near, told.near[1:], strict=False))
 
 
+def test_what_a_text_is_like_is_told_only_if_asked_for():
+    assert TOLD.explain("acme", "E-17", "card has expired", near=0).near == ()
+    assert len(TOLD.explain("acme", "E-17", "card has expired", near=2).near) == 2
+
+
 def test_an_unknown_number_is_told_by_nobody():
     told = TOLD.explain("acme", "17")
     assert (told.decided_by, told.reading, told.near) == ("cannot_tell", None, ())

@@ -130,7 +130,7 @@ def test_a_table_gets_four_columns_and_keeps_its_own(give, table, tmp_path, kind
     assert told["confidence"][:2].tolist() == [1.0, 1.0]
     assert 0.5 < told["confidence"][2] < 1.0
     assert told["confidence"][3:].isna().all()
-    assert "5 rows explained" in done.stdout
+    assert "5 rows explained (cannot_tell 2, table 1, network_table 1, text_model 1)" in done.stdout
 
 
 def test_a_code_of_a_csv_stays_text(give, tmp_path):

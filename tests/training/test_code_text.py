@@ -7,7 +7,7 @@ import pytest
 import training
 from features.taxonomy import codes, processor_of, reasons, sub_reasons
 from models.code_text import NO_FAILURE
-from training.code_text import fit_code_text
+from training.code_text import Text, fit_code_text, left_out_scores
 
 OTHERS = Path(training.__file__).parents[2] / "shared" / "data" / "response_codes.csv"
 
@@ -95,3 +95,22 @@ def test_a_processor_that_it_never_saw_is_read_and_sureness_is_deserved(others, 
     assert np.mean(right) >= 0.85
     assert len(sure) >= len(rows) / 2
     assert np.mean(sure) >= 0.95
+
+
+def test_scores_of_a_processor_left_out_are_those_of_a_fit_without_it():
+    texts = [Text((word,), name, owner) for word, name, owner in zip("abcdef", "xyxyxy", "ppqqrr", strict=True)]
+    points = np.random.default_rng(3).normal(size=(6, 4))
+    kernel, wanted = points @ points.T, np.eye(2)[[0, 1, 0, 1, 0, 1]]
+    ridge = 0.2 * np.eye(6)
+    scores, judged = left_out_scores(texts, kernel, np.linalg.solve(kernel + ridge, wanted), 0.2)
+    for owner in "pqr":
+        out = np.array([text.processor == owner for text in texts])
+        kept = ~out
+        dual = np.linalg.solve((kernel + ridge)[np.ix_(kept, kept)], wanted[kept])
+        assert scores[out[judged]] == pytest.approx(kernel[np.ix_(out, kept)] @ dual)
+
+
+def test_a_text_that_another_processor_has_word_for_word_is_not_judged_by():
+    texts = [Text(("a",), "x", "p"), Text(("b",), "y", "p"), Text(("a",), "x", "q"), Text(("b",), "y", None)]
+    _, judged = left_out_scores(texts, np.eye(4), np.eye(4)[:, :2], 0.2)
+    assert judged.tolist() == []
