@@ -15,6 +15,7 @@ BENCHMARKS = {
     "engine": "benchmarks.engine",
     "quality": "benchmarks.quality",
     "rules": "benchmarks.rules",
+    "codes": "benchmarks.codes",
 }
 """Module by name, in the order in which they run; each has `figures()`."""
 

@@ -1,4 +1,4 @@
-"""Why attempts fail, as data: the reasons (taxonomy.csv), and what each response code says (codes.csv).
+"""Why attempts fail, as data: reasons (taxonomy.csv), finer sub-reasons (sub_reasons.csv), and codes (codes.csv).
 
 A code belongs to a scheme (`iso8583`, `stripe`, `adyen`, …), and the same code may mean different things to
 different card networks, so codes are looked up in the network's own table first. Not every code decides:
@@ -9,7 +9,7 @@ and to a closed window.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -18,11 +18,15 @@ __all__ = [
     "CODES_EDITION",
     "CodeMeaning",
     "Reason",
+    "SubReason",
     "code_decides",
+    "codes",
     "explain_advice",
     "explain_code",
     "explain_trans_status",
+    "processor_of",
     "reasons",
+    "sub_reasons",
 ]
 
 CODES_EDITION = "2026-04"
@@ -35,6 +39,25 @@ _ELSEWHERE = {
     "braintree": ("braintree_gateway_rejection",),
 }
 """Where a scheme's code is looked up next when its own table does not have it."""
+
+_OTHER_NAMES = {"upi": "upi_npci", "checkout.com": "checkout", "iso_8583": "iso8583"}
+"""Names that people give to schemes, too."""
+
+_TWO_DIGITS = {"iso8583", "visa", "mastercard", "mastercard_mac"}
+"""Schemes whose codes have two characters: a spreadsheet makes 5 of 05."""
+
+_PROCESSORS = {
+    "stripe_error_code": "stripe",
+    "stripe_advice_code": "stripe",
+    "braintree_gateway_rejection": "braintree",
+    "checkout_recommendation": "checkout",
+    "visa_decline_category": "visa",
+    "mastercard_mac": "mastercard",
+    "3ds_trans_status": "3ds",
+    "3ds_trans_status_reason": "3ds",
+    "3ds_challenge_cancel": "3ds",
+}
+"""Whose scheme it is, where one party has several."""
 
 _ADVICE_OF_BRAND = {"visa": "visa_decline_category", "mastercard": "mastercard_mac"}
 _ADVICE_OF_SCHEME = {
@@ -57,9 +80,27 @@ class Reason:
     reason: str
     title: str
     meaning: str
-    who_can_act: str  # customer | merchant | bank | processor | nobody
+    who_can_act: str  # customer | issuer | processor | merchant
     soft_hard: str  # soft: may work another time; hard: this will not work as it is
     message_key: str  # what to tell the customer about what happened
+
+
+@dataclass(frozen=True)
+class SubReason:
+    """What is finer than a reason, and known from codes alone.
+
+    `soft_hard` and `advice` are what is usual for it, where no code says otherwise. `phrases` are the ways in
+    which processors put it, by language: what the text model learns from besides codes.csv.
+
+    >>> sub_reasons()["expired_card"].reason
+    'card_data_invalid'
+    """
+
+    reason: str
+    sub_reason: str
+    soft_hard: str
+    advice: str
+    phrases: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -98,6 +139,17 @@ def reasons() -> dict[str, Reason]:
 
 
 @cache
+def sub_reasons() -> dict[str, SubReason]:
+    """Every sub-reason by name, in the order of the reasons."""
+    told = {}
+    for row in _rows("sub_reasons.csv"):
+        fixed = {name: row.pop(name) for name in ("reason", "sub_reason", "soft_hard", "advice")}
+        phrases = {language: tuple(text.split("; ")) for language, text in row.items() if text}
+        told[fixed["sub_reason"]] = SubReason(**fixed, phrases=phrases)
+    return told
+
+
+@cache
 def _codes() -> dict[tuple[str, str], CodeMeaning]:
     return {
         (row["scheme"], row["code"].casefold()): CodeMeaning(
@@ -118,8 +170,23 @@ def _codes() -> dict[tuple[str, str], CodeMeaning]:
     }
 
 
+def codes() -> tuple[CodeMeaning, ...]:
+    """Every code that is known, in the order of codes.csv."""
+    return tuple(_codes().values())
+
+
+def processor_of(scheme: str) -> str:
+    """Whose scheme it is.
+
+    >>> processor_of("stripe_advice_code"), processor_of("adyen")
+    ('stripe', 'adyen')
+    """
+    return _PROCESSORS.get(scheme, scheme)
+
+
 def _tables(scheme: str, card_brand: str | None) -> tuple[str, ...]:
     """The tables to look into, in order."""
+    scheme = _OTHER_NAMES.get(scheme, scheme)
     network = (card_brand,) if scheme == "iso8583" and card_brand else ()
     return (*network, scheme, *_ELSEWHERE.get(scheme, ()))
 
@@ -127,21 +194,21 @@ def _tables(scheme: str, card_brand: str | None) -> tuple[str, ...]:
 def explain_code(scheme: str, code: str, card_brand: str | None = None) -> CodeMeaning | None:
     """What a response code says; None if neither its scheme's nor its network's table has it.
 
-    A code of scheme `iso8583` on a Visa card is looked up in Visa's table first. Letter case does not matter.
+    A code of scheme `iso8583` on a Visa card is looked up in Visa's table first. Letter case does not matter,
+    nor does a zero that a spreadsheet has cut off.
 
-    >>> explain_code("iso8583", "51").reason
-    'insufficient_funds'
+    >>> explain_code("iso8583", "51").reason, explain_code("iso8583", "4").code
+    ('insufficient_funds', '04')
     >>> explain_code("iso8583", "83", card_brand="mastercard").reason
     'suspected_fraud'
     >>> explain_code("iso8583", "no such code") is None
     True
     """
-    codes, wanted = _codes(), code.strip().casefold()
+    known, wanted = _codes(), code.strip().casefold()
     brand = card_brand.casefold() if card_brand else None
-    return next(
-        (codes[table, wanted] for table in _tables(scheme.casefold(), brand) if (table, wanted) in codes),
-        None,
-    )
+    whole = wanted.zfill(2)
+    keys = ((table, whole if table in _TWO_DIGITS else wanted) for table in _tables(scheme.strip().casefold(), brand))
+    return next((known[key] for key in keys if key in known), None)
 
 
 def code_decides(scheme: str, code: str, card_brand: str | None = None) -> bool:
@@ -182,7 +249,7 @@ def explain_trans_status(
     """
     if status in {"Y", "A", "I"}:
         return None
-    codes = _codes()
+    known = _codes()
     keys = []
     if reason:
         if card_brand:
@@ -190,4 +257,4 @@ def explain_trans_status(
         keys.append(("3ds_trans_status_reason", reason))
     if status:
         keys.append(("3ds_trans_status", status.casefold()))
-    return next((codes[key] for key in keys if key in codes), None)
+    return next((known[key] for key in keys if key in known), None)

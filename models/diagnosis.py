@@ -17,6 +17,8 @@ from features.taxonomy import (
     explain_trans_status,
     reasons,
 )
+from models.code_answer import SURE, TextReading
+from models.code_text import CodeText
 
 __all__ = ["PLAUSIBLE", "Diagnosis", "Evidence", "by_code", "by_model", "by_rules", "read_evidence"]
 
@@ -25,6 +27,9 @@ PLAUSIBLE = 0.9
 
 _UNSETTLED = {"authentication", "user_abandonment"}
 """Categories that codes mix up, so that 3-D Secure may still tell them apart."""
+
+_LEFT_OPEN = {"generic_decline", "authentication_failed"}
+"""Reasons that a code may name without settling the cause, however plainly it is put."""
 
 _TOLD_BY_LAST_EVENT = {
     "challenge_closed": "challenge_abandoned",
@@ -37,11 +42,15 @@ _TOLD_BY_LAST_EVENT = {
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the codes of a failed attempt say, each None where they say nothing."""
+    """What the codes of a failed attempt say, each None where they say nothing.
+
+    `text` is the text model's reading of a response code that no table has.
+    """
 
     response: CodeMeaning | None
     authentication: CodeMeaning | None
     advice: CodeMeaning | None
+    text: TextReading | None = None
 
     @property
     def deciding(self) -> CodeMeaning | None:
@@ -53,11 +62,26 @@ class Evidence:
         """
         if self.response is not None and self.response.decides:
             return self.response
-        settled = self.response is not None and self.response.category not in _UNSETTLED
+        if self.settling_text is not None:
+            return None
+        said = self.response or self._category_by_text
+        settled = said is not None and said.category not in _UNSETTLED
         for meaning in (None if settled else self.authentication, self.advice):
             if meaning is not None and meaning.decides:
                 return meaning
         return None
+
+    @property
+    def settling_text(self) -> TextReading | None:
+        """The text model's reading, if it is sure of a reason that settles the cause."""
+        sure = self.text is not None and self.text.confidence >= SURE and self.text.reason not in _LEFT_OPEN
+        return self.text if sure else None
+
+    @property
+    def _category_by_text(self) -> TextReading | None:
+        """The text model's reading, if it is sure of the category at least."""
+        text = self.text
+        return text if text is not None and text.category_probability[text.category] >= SURE else None
 
     @property
     def forbidding(self) -> CodeMeaning | None:
@@ -75,9 +99,10 @@ class Evidence:
 class Diagnosis:
     """Why an attempt failed.
 
-    `decided_by` is `code`, `model`, or `rules` where there is no model and no code decides. `confidence` is
-    the probability of `reason`, None for `rules`. `plausible` lists the reasons that cannot be ruled out,
-    likeliest first. `sub_reason` is finer than `reason`, and known from codes alone.
+    `decided_by` is `code`, `text_model` (a code that no table has, read by its words), `model`, or `rules` where
+    there is no model and no code decides. `confidence` is the probability of `reason`, None for `rules`.
+    `plausible` lists the reasons that cannot be ruled out, likeliest first. `sub_reason` is finer than `reason`,
+    and known from codes alone.
     """
 
     category: str
@@ -91,12 +116,15 @@ class Diagnosis:
     reason_probability: Mapping[str, float] = field(default_factory=dict)
 
 
-def read_evidence(evidence: Mapping[str, Any], card_brand: str | None) -> Evidence:
-    """What the codes among the evidence say."""
+def read_evidence(evidence: Mapping[str, Any], card_brand: str | None, code_text: CodeText | None = None) -> Evidence:
+    """What the codes among the evidence say; with a text model, codes that no table has, too."""
     scheme, code = evidence.get("code_scheme"), evidence.get("response_code")
     advice = evidence.get("advice_code")
+    response = explain_code(scheme, code, card_brand) if scheme and code else None
+    text = code_text.read(code) if code_text is not None and code and response is None else None
     return Evidence(
-        response=explain_code(scheme, code, card_brand) if scheme and code else None,
+        response=response,
+        text=text if text is not None and text.tells else None,
         authentication=explain_trans_status(
             evidence.get("trans_status"), evidence.get("trans_status_reason"), card_brand
         ),
@@ -105,13 +133,25 @@ def read_evidence(evidence: Mapping[str, Any], card_brand: str | None) -> Eviden
 
 
 def by_code(evidence: Evidence) -> Diagnosis | None:
-    """The diagnosis that a code settles; None where none does.
+    """The diagnosis that a code settles, by its table or, if no table has it, surely by its text; None where none does.
 
     >>> found = by_code(read_evidence({"code_scheme": "iso8583", "response_code": "54"}, "visa"))
     >>> found.reason, found.sub_reason, found.decided_by
     ('card_data_invalid', 'expired_card', 'code')
     """
-    meaning = evidence.deciding
+    text, meaning = evidence.settling_text, evidence.deciding
+    if text is not None:
+        return Diagnosis(
+            category=text.category,
+            reason=text.reason,
+            decided_by="text_model",
+            confidence=text.confidence,
+            plausible=_plausible(text.reason_probability),
+            category_probability=text.category_probability,
+            sub_reason=text.sub_reason,
+            reason_probability=text.reason_probability,
+            because=f"a code that no table has, by its text: {reasons()[text.reason].title} ({text.confidence:.0%})",
+        )
     if meaning is None:
         return None
     return Diagnosis(
@@ -142,34 +182,41 @@ def by_model(probabilities: Mapping[str, float]) -> Diagnosis:
     category = max(by_category, key=by_category.__getitem__)
     ordered = sorted(probabilities.items(), key=itemgetter(1), reverse=True)
     reason, confidence = next(item for item in ordered if known[item[0]].category == category)
-    plausible, together = [], 0.0
-    for name, probability in ordered:
-        plausible.append(name)
-        together += probability
-        if together >= PLAUSIBLE:
-            break
     return Diagnosis(
         category=category,
         reason=reason,
         decided_by="model",
         confidence=confidence,
-        plausible=tuple(plausible),
+        plausible=_plausible(probabilities),
         category_probability=by_category,
         reason_probability=dict(probabilities),
         because=f"no code settles it; most likely {known[reason].title} ({confidence:.0%})",
     )
 
 
+def _plausible(probabilities: Mapping[str, float]) -> tuple[str, ...]:
+    """The fewest reasons that have PLAUSIBLE together, likeliest first."""
+    plausible, together = [], 0.0
+    for name, probability in sorted(probabilities.items(), key=itemgetter(1), reverse=True):
+        plausible.append(name)
+        together += probability
+        if together >= PLAUSIBLE:
+            break
+    return tuple(plausible)
+
+
 def by_rules(evidence: Evidence, last_event: str | None) -> Diagnosis | None:
     """What can be said with neither a deciding code nor a model: a code's usual reading, or the last event's.
 
-    None where there is nothing to go by.
+    A code that no table has is read by its text. None where there is nothing to go by.
     """
-    meaning = evidence.response or evidence.authentication
+    meaning = evidence.response or evidence.text or evidence.authentication
     told = _TOLD_BY_LAST_EVENT.get(last_event) if last_event else None
     unsettled = meaning is None or meaning.category in _UNSETTLED
     if told is not None and unsettled:
         reason, because = told, f"the last thing seen was {last_event}"
+    elif isinstance(meaning, TextReading):
+        reason, because = meaning.reason, f"a code that no table has reads like {reasons()[meaning.reason].title}"
     elif meaning is not None:
         reason, because = meaning.reason, f"code {meaning.code} ({meaning.scheme}): {meaning.meaning}"
     else:

@@ -12,6 +12,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -22,6 +23,7 @@ from benchmarks.report import at_most
 from features.attempts import read_attempts
 from features.columns import OUTCOMES
 from features.mapping import read_mapping
+from features.taxonomy import codes
 from models.actions import ACTIONS
 from models.engine import Engine
 from models.messages import messages
@@ -50,9 +52,17 @@ def commands_in(text):
 
 def parsed(words):
     """The command, once its options are understood; nothing is run."""
-    command = COMMANDS[words[0]]
-    command.make_context(words[0], list(words[1:]))
+    command, rest = found(words)
+    command.make_context(words[0], rest)
     return command
+
+
+def found(words):
+    """The command that words name, within its group if it is in one, and the words that are for it."""
+    command, rest = COMMANDS[words[0]], list(words[1:])
+    while isinstance(command, click.Group) and rest:
+        command = command.commands[rest.pop(0)]
+    return command, rest
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -61,20 +71,41 @@ def test_every_command_that_a_document_gives_is_understood(document):
         if words[0] not in COMMANDS:
             assert words == ["--help"]
         elif len(words) > 1:
-            options = {option for parameter in COMMANDS[words[0]].params for option in (*parameter.opts, "--help")}
-            assert {word for word in words if word.startswith("--")} <= options
+            command, rest = found(words)
+            options = {option for parameter in command.params for option in (*parameter.opts, "--help")}
+            assert {word for word in rest if word.startswith("--")} <= options
 
 
 def test_the_readme_s_table_has_every_command():
     assert re.findall(r"^\| `payrescue (\w+)` \|", README, re.MULTILINE) == list(COMMANDS)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+def every_command():
+    for name, command in COMMANDS.items():
+        yield (name,)
+        yield from ((name, inner) for inner in getattr(command, "commands", ()))
+
+
+@pytest.mark.parametrize("name", list(every_command()), ids=" ".join)
 def test_help_of_a_command_ends_in_an_example_that_it_understands(name):
-    done = CliRunner().invoke(payrescue.main, [name, "--help"])
+    done = CliRunner().invoke(payrescue.main, [*name, "--help"])
     example = re.search(r"Example:\n\s+payrescue (.+)", done.stdout)
     assert example is not None
-    assert parsed(shlex.split(example[1])).name == name
+    words = shlex.split(example[1])
+    assert tuple(words[: len(name)]) == name
+    assert parsed(words) is not None
+
+
+def test_the_readme_s_explanation_of_a_code_is_what_the_command_says():
+    words = next(words for words in commands_in(README) if words[:2] == ["codes", "explain"] and "--message" in words)
+    shown = re.search(r"<!-- explained -->\n```\n(.*?)```\n<!-- /explained -->", README, re.DOTALL)[1]
+    assert shown == CliRunner().invoke(payrescue.main, words).stdout
+
+
+def test_the_readme_counts_the_codes_and_schemes():
+    told = re.search(r"knows ([\d,]+) codes of (\d+) schemes", README)
+    assert told is not None
+    assert (int(told[1]), int(told[2])) == (len(codes()), len({code.scheme for code in codes()}))
 
 
 def test_the_first_tour_is_understood():

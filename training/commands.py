@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from features.errors import BadInput, Fault
 from training.console import progress
+from training.output import want_table as _want_table
+from training.output import write_table as _write
+from training.output import write_text as _write_text
 from training.settings import TrainSettings, read_settings
 
 if TYPE_CHECKING:
@@ -215,33 +218,3 @@ def _overrides(sets: Sequence[str]) -> dict[str, Any]:
                 "--set", [Fault(name, f"a value such as {getattr(TrainSettings(), name)}", seen=value)]
             ) from None
     return told
-
-
-def _want_table(path: Path) -> None:
-    """Refuse a name that tells no format; before the work, not after it."""
-    if path.suffix not in {".parquet", ".csv"}:
-        raise BadInput("--output", [Fault("file", "a name that ends in .parquet or .csv", seen=path.name)])
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table; first under another name, so that a file that is there is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        if path.suffix == ".csv":
-            frame.to_csv(part, index=False)
-        else:
-            frame.to_parquet(part, index=False)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_text(text: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.taxonomy import reasons
+from models.code_text import CodeText
 from models.diagnosis import PLAUSIBLE, by_code, by_model, by_rules, read_evidence
 
 REASONS = list(reasons())
@@ -103,3 +104,47 @@ def test_without_a_model_codes_and_telemetry_are_read_as_usual(evidence, reason)
 
 def test_without_a_model_and_without_evidence_there_is_no_diagnosis():
     assert by_rules(read_evidence({"last_event": "returned"}, None), "returned") is None
+
+
+EXPIRED = CodeText.of_scores({"expired_card": {"=expired": 1.0}, "processor_error": {"=error": 1.0}}, temperature=40.0)
+DECLINED = CodeText.of_scores(
+    {"do_not_honor": {"=declined": 1.0}, "processor_error": {"=error": 1.0}}, temperature=40.0
+)
+UNKNOWN = {"code_scheme": "acme", "response_code": "card_expired"}
+
+
+def test_without_a_text_model_an_unknown_code_says_nothing():
+    assert by_code(read_evidence(UNKNOWN, None)) is None
+
+
+def test_a_text_that_is_surely_read_settles_the_cause():
+    found = by_code(read_evidence(UNKNOWN, None, EXPIRED))
+    assert (found.reason, found.sub_reason, found.decided_by) == ("card_data_invalid", "expired_card", "text_model")
+    assert 0.9 <= found.confidence <= 1.0
+    assert found.plausible == ("card_data_invalid",)
+
+
+def test_a_known_code_is_not_read_by_its_text():
+    evidence = read_evidence({"code_scheme": "stripe", "response_code": "generic_decline"}, None, DECLINED)
+    assert evidence.text is None
+    assert by_code(evidence) is None
+
+
+def test_a_text_that_only_says_declined_settles_nothing_and_neither_does_3_d_secure_then():
+    evidence = {"code_scheme": "acme", "response_code": "declined", "trans_status": "U"}
+    assert by_code(read_evidence(evidence, None, DECLINED)) is None
+    assert by_rules(read_evidence(evidence, None, DECLINED), "returned").reason == "generic_decline"
+
+
+def test_the_network_s_advice_settles_what_a_text_leaves_open():
+    evidence = {"code_scheme": "acme", "response_code": "declined", "advice_code": "21"}
+    assert by_code(read_evidence(evidence, "mastercard", DECLINED)).reason == "authorization_revoked"
+
+
+def test_a_text_that_is_read_unsurely_is_for_rules_only():
+    unsure = CodeText.of_scores(
+        {"expired_card": {"=expired": 1.0}, "processor_error": {"=error": 1.0}}, temperature=2.0
+    )
+    evidence = read_evidence(UNKNOWN, None, unsure)
+    assert by_code(evidence) is None
+    assert by_rules(evidence, "returned").reason == "card_data_invalid"
