@@ -14,6 +14,7 @@ BENCHMARKS = {
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
     "quality": "benchmarks.quality",
+    "policies": "benchmarks.policies",
 }
 """Module by name, in the order in which they run; each has `figures()`."""
 

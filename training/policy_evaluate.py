@@ -51,7 +51,7 @@ class PolicyQuestion:
     fees: Fees | None = None
     resamples: int = 1000
     seed: int = 7
-    threads: int = 0
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.last is not None and not 0.0 < self.last < 1.0:

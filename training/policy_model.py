@@ -95,7 +95,7 @@ def fit_option_model(
     options: int,
     *,
     seed: int = 7,
-    threads: int = 0,
+    threads: int = 1,
 ) -> OptionModel:
     """Learn from decisions: `situation` (n, m), `done` (n,) the option taken of `options`, `success` (n,) 0 or 1."""
     import lightgbm as lgb
@@ -120,7 +120,7 @@ def fit_option_model(
 
 
 def cross_fitted(
-    situation: Array, coded: Sequence[int], log: Log, asked: Array, *, folds: int = 5, seed: int = 7, threads: int = 0
+    situation: Array, coded: Sequence[int], log: Log, asked: Array, *, folds: int = 5, seed: int = 7, threads: int = 1
 ) -> Array:
     """P(success) of every option in the decisions `asked` (mask), shape (asked, k), by models that never saw their payment.
 
