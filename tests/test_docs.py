@@ -24,6 +24,7 @@ from features.columns import OUTCOMES
 from features.mapping import read_mapping
 from models.actions import ACTIONS
 from models.engine import Engine
+from models.fees import read_fees
 from models.messages import messages
 from serving.app import App
 from serving.requests import RequestReader
@@ -65,7 +66,7 @@ def test_every_command_that_a_document_gives_is_understood(document):
 
 
 def test_the_readme_s_table_has_every_command():
-    assert re.findall(r"^\| `payrescue (\w+)` \|", README, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^\| `payrescue ([\w-]+)` \|", README, re.MULTILINE) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -132,6 +133,12 @@ def test_the_readme_s_export_is_read_by_its_mapping(tmp_path):
     assert found["payment_id"].tolist() == ["o-1", "o-2", "o-2"]
     assert found["outcome"].tolist() == ["success", "unclassified", "success"]
     assert found["created_at"].iloc[0] == datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
+
+
+def test_the_shop_s_fees_are_of_each_of_its_processors():
+    fees = read_fees(ROOT / "examples" / "shop_fees.yaml")
+    processors = read_mapping(ROOT / "examples" / "shop_attempts.yaml").rules["propensity"].first.values
+    assert set(fees.fees) == set(processors)
 
 
 def test_the_shop_s_mapping_is_one():

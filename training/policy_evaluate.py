@@ -75,10 +75,9 @@ def evaluate_policies(
     question = question or PolicyQuestion()
     bench = _Bench(table, past, artefact, question, tell)
     judged = bench.judged
-    found: dict[str, Any] = {}
-    for name in dict.fromkeys(["logged", *policies]):
-        tell(f"policy {name}")
-        found[name] = bench.judge(bench.target(name), float(len(judged)))
+    # All that can be refused is refused before the long work
+    targets = {name: bench.target(name) for name in dict.fromkeys(["logged", *policies])}
+    found = {name: bench.judge(target) for name, target in targets.items()}
     return {
         "decisions": len(judged),
         "payments": len(np.unique(judged.payment)),
@@ -168,8 +167,7 @@ class _Bench:
         if self.artefact is not None:
             self.tell("asking the model about every option")
             past = self.everything[~self.everything["attempt_id"].isin(log.table["attempt_id"])]
-            earlier = past[past["created_at"] < log.table["created_at"].min()]
-            return option_success(self.artefact, log.table, log.options, log.open, earlier if len(earlier) else None)
+            return option_success(self.artefact, log.table, log.options, log.open, past if len(past) else None)
         return self._learnt(self.is_judged)
 
     def _learnt(self, asked: Array) -> Array:
@@ -191,6 +189,7 @@ class _Bench:
     def target(self, name: str) -> Target:
         """What the policy of that name does in the judged decisions."""
         log = self.judged
+        self.tell(f"policy {name}")
         if name == "logged":
             return logged(log)
         if name.partition(":")[0] == "budget":
@@ -227,7 +226,7 @@ class _Bench:
         worth = bargains(success, _expected_fee(self.judged, fees, success), price)
         return by_scores(self.judged, worth, self.standing)
 
-    def judge(self, target: Target, n: float) -> dict[str, Any]:
+    def judge(self, target: Target) -> dict[str, Any]:
         """Weights, and the estimates of each reward, or why there are none."""
         log, asked = self.judged, self.question
         weighed = weigh(target.of_done(log), log.propensity, log.payment, target.as_logged)
@@ -237,7 +236,7 @@ class _Bench:
             "ess": weighed.ess,
             "overlap": weighed.overlap,
             "largest_weight": weighed.largest,
-            "as_logged": float(target.as_logged.sum()) / n,
+            "as_logged": float(target.as_logged.mean()),
             "refused": str(doubt) if doubt is not None else None,
         }
         if doubt is not None:

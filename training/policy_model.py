@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from features.definitions import RAW_CODES, RAW_NUMBERS
 from features.rows import Encoder
-from training.policy_log import ACTION, Log
+from training.policy_log import Log
+from training.policy_options import OF_THE_METHOD
 
 __all__ = ["OptionModel", "cross_fitted", "fit_option_model", "situations"]
 
@@ -66,20 +67,17 @@ def situations(log: Log) -> tuple[Array, tuple[int, ...]]:
     """
     encoder = Encoder.fit(log.table)
     rows = encoder.from_table(log.table)
-    kept = [place for place, name in enumerate(RAW_CODES) if name not in ACTION or name not in log.chosen]
+    # What belongs to the means rather than to the buyer would tell which option was taken
+    left_out = {*log.chosen, *(OF_THE_METHOD if "method" in log.chosen else ())}
+    left_out |= {"auth_steps", "auth_exemption"} if "auth_flow" in log.chosen else set()
+    kept = [place for place, name in enumerate(RAW_CODES) if name not in left_out]
     codes = np.where(rows.codes[:, kept] < 0, np.nan, rows.codes[:, kept].astype(float))
-    # What belongs to the means rather than to the buyer would tell which option it was
-    numbers = rows.numbers[
-        :, [i for i, name in enumerate(RAW_NUMBERS) if name not in _OF_THE_MEANS or "method" not in log.chosen]
-    ]
+    numbers = rows.numbers[:, [place for place, name in enumerate(RAW_NUMBERS) if name not in left_out]]
     hour = (rows.created % 86_400_000_000) / 3.6e9
     everything = np.column_stack([numbers, hour, log.number, codes])
     is_code = np.arange(everything.shape[1]) >= numbers.shape[1] + 2
     varies = np.array([_varies(column) for column in everything.T], bool)
     return everything[:, varies], tuple(np.flatnonzero(is_code[varies]).tolist())
-
-
-_OF_THE_MEANS = frozenset({"stored", "network_token", "card_months_to_expiry", "auth_steps"})
 
 
 def _varies(column: Array) -> bool:

@@ -16,11 +16,11 @@ from training.policy_log import ACTION, OptionKey
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["option_success", "with_option"]
+__all__ = ["OF_THE_METHOD", "option_success", "with_option"]
 
 Array = npt.NDArray[Any]
 
-_OF_THE_METHOD = (
+OF_THE_METHOD = (
     *("card_brand", "card_funding", "card_months_to_expiry", "issuer", "issuer_country"),
     *("stored", "network_token", "auth_steps", "auth_exemption"),
 )
@@ -35,7 +35,7 @@ def with_option(table: pd.DataFrame, option: OptionKey) -> pd.DataFrame:
 
     changed = table.copy()
     other_method = (table["method"].astype(object) != option.method).to_numpy()
-    for name in (name for name in _OF_THE_METHOD if name in changed):
+    for name in (name for name in OF_THE_METHOD if name in changed):
         changed[name] = changed[name].mask(other_method)
     if "auth_steps" in changed and "auth_flow" in table:
         other_flow = (table["auth_flow"].astype(object) != option.auth_flow).to_numpy()
@@ -55,15 +55,15 @@ def option_success(
 ) -> Array:
     """P(success) of each option in each of the table's attempts, shape (n, k); NaN where not `wanted` (n, k).
 
-    The past is what had become known by then of what was really done: `past`, and the table's own earlier attempts. Without
-    `past` it begins with what the model carries, where the table begins later.
+    The past is what had become known by then of what was really done: in `past`, and in the table itself. It begins with what
+    the model carries, where all of these are later.
     """
     import pandas as pd
 
     head = None if past is None else past[~past["attempt_id"].isin(table["attempt_id"])]
     done = table if head is None else pd.concat([head, table], ignore_index=True)
     real = artefact.encoder.from_table(done)
-    carried = past is None and len(real) and real.created.min() >= artefact.history.until
+    carried = len(real) and real.created.min() >= artefact.history.until
     model = artefact.outcome_model()
     first = len(done) - len(table)
     found = np.full(wanted.shape, np.nan)

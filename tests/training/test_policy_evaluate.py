@@ -1,5 +1,6 @@
 """Policies judged by tables of attempts: what is read of a log, what a policy would have done in it, what that earned."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from models.tables import score_table
 from training.policy_budget import bargains, price_for
 from training.policy_evaluate import PolicyQuestion, evaluate_policies
 from training.policy_log import OptionKey, read_log, read_propensities
+from training.policy_model import cross_fitted, situations
 from training.policy_options import option_success, with_option
 from training.policy_targets import always, by_policy, by_scores, logged, standing
 
@@ -206,6 +208,13 @@ class TestModelOfOptions:
         np.testing.assert_allclose(told[np.arange(len(log)), log.done], scores, rtol=1e-6)
         assert np.isnan(told[~log.open]).all()
 
+    def test_after_its_training_the_model_s_own_past_counts(self, trained, late):
+        after = late.assign(**{name: late[name] + pd.Timedelta(days=60) for name in ("created_at", "resolved_at")})
+        log = read_log(after)
+        told = option_success(trained.artefact, log.table, log.options, log.open)
+        scores = score_table(trained.artefact, log.table)["p_success"].to_numpy()
+        np.testing.assert_allclose(told[np.arange(len(log)), log.done], scores, rtol=1e-6)
+
     def test_an_attempt_s_own_outcome_changes_nothing_of_its_options(self, trained, late):
         log = read_log(late)
         last = log.table["created_at"].argmax()
@@ -225,6 +234,27 @@ class TestModelOfOptions:
         assert card["auth_steps"].isna().tolist() == [False, True]
         assert card["card_brand"].tolist() == table["card_brand"].tolist()
         assert table["auth_steps"].notna().all()
+
+
+class TestSituations:
+    def test_what_belongs_to_the_means_is_left_out_where_the_method_was_chosen(self):
+        n = 400
+        wallet = np.arange(n) % 2 == 0
+        table = attempts(n, method=np.where(wallet, "wallet", "card"))
+        table["card_brand"] = table["card_brand"].mask(wallet)
+        by_route, _ = situations(read_log(table, chosen=("route",)))
+        by_method, _ = situations(read_log(table, chosen=("method", "route")))
+        # The hour is left of both; method and brand would tell which method was chosen
+        assert (by_route.shape[1], by_method.shape[1]) == (3, 1)
+
+    def test_what_is_expected_of_a_decision_was_not_learnt_from_its_payment(self):
+        table = attempts(1200)
+        log = read_log(table, chosen=("route",))
+        matrix, coded = situations(log)
+        flipped = dataclasses.replace(log, success=np.where(log.payment == 7, 1.0 - log.success, log.success))
+        asked = log.payment == 7
+        told = cross_fitted(matrix, coded, log, asked)
+        assert told.tolist() == cross_fitted(matrix, coded, flipped, asked).tolist()
 
 
 class TestBudget:
