@@ -75,21 +75,24 @@ def told(found: Mapping[str, Any]) -> str:
     """The figures of `evaluate_policies` as a table."""
     by = ", ".join(found["logged_by"]) or "a policy that is not named"
     n, payments = f"{found['decisions']:,}", f"{found['payments']:,}"
+    wide = max(len(name) for name in ("policy", *found["policies"])) + 2
     estimators = "".join(f"{name:<24}" for name in _COLUMNS)
     lines = [
         f"{n} decisions of {payments} payments, logged by {by}, which chose {', '.join(found['chosen'])}",
-        f"{'policy':<26}{'reward':<9}{estimators}{'ESS':>7}  overlap  max weight",
+        f"{'policy':<{wide}}{'reward':<9}{estimators}{'ESS':>7}  overlap  max weight",
     ]
     for name, figures in found["policies"].items():
         if figures["refused"] is not None:
-            lines.append(f"{name:<26}no estimate: {figures['refused']}")
+            lines.append(f"{name:<{wide}}no estimate: {figures['refused']}")
             continue
         carried = f"{figures['ess']:>7,.0f}  {figures['overlap']:>7.0%}  {figures['largest_weight']:>10.1f}"
         for place, reward in enumerate(reward for reward in ("success", "fee", "value") if reward in figures):
             cells = "".join(f"{_cell(figures[reward].get(one)):<24}" for one in _COLUMNS)
-            lines.append(f"{name if place == 0 else '':<26}{reward:<9}{cells}{carried if place == 0 else ''}".rstrip())
+            lines.append(
+                f"{name if place == 0 else '':<{wide}}{reward:<9}{cells}{carried if place == 0 else ''}".rstrip()
+            )
         if name != "logged" and figures["as_logged"] > 0.0:
-            lines.append(f"{'':<26}(in {figures['as_logged']:.0%} of the decisions it can but do as logged)")
+            lines.append(f"{'':<{wide}}(in {figures['as_logged']:.0%} of the decisions it can but do as logged)")
     lines.append("95 % intervals, bootstrap over payments; ESS: what the decisions are worth for this policy")
     if found["currency"] is not None:
         lines.append(f"fee and value in {found['currency']} per attempt")
