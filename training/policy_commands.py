@@ -68,7 +68,7 @@ def evaluate_policy(
 
 
 _COLUMNS = ("snips", "dr", "ips", "dm")
-"""The estimators as they are shown: what agrees best with A/B tests first."""
+"""The estimators as they are shown, the one to trust first at the front."""
 
 
 def told(found: Mapping[str, Any]) -> str:

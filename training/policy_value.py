@@ -4,13 +4,15 @@ With w = π(a|x) / μ(a|x), the policy's probability of what was done over that 
 model expects (Dudík, Langford & Li 2011; Swaminathan & Joachims 2015 for SNIPS):
 
     ips    mean of w·r                         right if the propensities are; noisy
-    snips  Σ w·r / Σ w                         a little biased, less noisy; what A/B tests agree with best (arXiv 2501.10470)
+    snips  Σ w·r / Σ w                         a little biased, less noisy
     dm     mean of Σ_a π(a|x) q(x, a)          right if the model is
     dr     mean of Σ_a π(a|x) q(x, a) + w (r − q(x, done))   right if either is
 
-Each is a ratio of two sums over payments. Its interval is a bootstrap-t over payments (Efron & Tibshirani 1993, 12.5): weights
-are skewed, and the plain percentiles of so few heavy ones are too narrow. The direct method's own draws would leave out
-that its model was learnt from the same attempts; it gets the doubly robust one's error, and how far the two are apart.
+At Adyen, ips and snips came nearest to A/B tests (arXiv 2501.10470).
+
+Each is a ratio of two sums over payments. Its interval is a bootstrap-t over payments (Efron & Tibshirani 1993, 12.5), since
+weights are skewed. The direct method's own draws would leave out that its model was learnt from the same attempts; it gets
+the doubly robust one's error, and how far the two are apart.
 """
 
 from __future__ import annotations
