@@ -301,6 +301,79 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
     click.echo(told(book, decision_table(), network))
 
 
+@main.command("evaluate-policy")
+@_DATA
+@_QUERY
+@_MAPPING
+@click.option(
+    "--policy",
+    "policies",
+    required=True,
+    multiple=True,
+    metavar="POLICY",
+    help="rules, success_rate, greedy, explore, always:route=NAME, budget:fee=LIMIT, budget:success=SHARE, or your own; "
+    "may be given again.",
+)
+@_HISTORY
+@click.option(
+    "--model",
+    metavar="URI",
+    callback=_blank_is_none,
+    help="The model that greedy and explore go by; without it, one is learnt from the earlier attempts.",
+)
+@click.option(
+    "--chosen",
+    default="method,route,auth_flow",
+    show_default=True,
+    metavar="NAMES",
+    help="What of these the logged policy chose, with the logged propensity.",
+)
+@click.option("--first", is_flag=True, help="Judge by payments' first attempts alone.")
+@click.option(
+    "--last",
+    type=float,
+    metavar="SHARE",
+    help="Judge by this share of the payments, the latest; learn from the others.",
+)
+@click.option(
+    "--propensity",
+    metavar="COLUMN=VALUE:P,…",
+    callback=_blank_is_none,
+    help="Propensities by a column's values, where the attempts have none: route=north:0.7,harbor:0.3.",
+)
+@click.option(
+    "--fees", metavar="FILE", callback=_blank_is_none, help="YAML with fees by route or method, and the margin."
+)
+@click.option("--output", metavar="FILE", help="Also write the figures as JSON.")
+@_told
+def evaluate_policy(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    policies: tuple[str, ...],
+    history: str | None,
+    model: str | None,
+    chosen: str,
+    first: bool,
+    last: float | None,
+    propensity: str | None,
+    fees: str | None,
+    output: str | None,
+) -> None:
+    """What a policy would have earned, from attempts logged with propensities, with intervals.
+
+    Says what data would do where the log cannot tell.
+
+    \b
+    Example:
+      payrescue evaluate-policy --data march.parquet --history february.parquet --policy greedy --chosen route
+    """
+    from training.policy_commands import Asked, evaluate_policy
+
+    asked = Asked(policies, chosen, first, last, propensity, fees)
+    evaluate_policy(data, query, mapping, history, model, asked, Path(output) if output else None)
+
+
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: 3000]")

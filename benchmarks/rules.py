@@ -54,6 +54,7 @@ class Tempting:
     """A model that is sure that only what is forbidden succeeds."""
 
     fingerprint = "sha256:0"
+    code_text = None
 
     def __init__(self) -> None:
         self.forbidden = ""

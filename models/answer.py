@@ -10,6 +10,7 @@ from features.columns import CATEGORIES, OUTCOMES
 from models.actions import Row
 from models.choice import Blocked, Option
 from models.diagnosis import Diagnosis
+from models.policies import CERTAIN, Drawn
 
 __all__ = ["Verdict", "answer_of", "compared"]
 
@@ -24,6 +25,7 @@ class Verdict:
     ranking: Sequence[Option] = ()
     blocked: Sequence[Blocked] = ()
     diagnosis: Diagnosis | None = None
+    drawn: Drawn = CERTAIN
 
 
 def answer_of(attempt: Row, verdict: Verdict, outcome: Sequence[float] | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
     manifest.json       format, fingerprint of the features, sha256 and size of every other file
     model.json          encoder, heads, calibrations, ways to pay, window of the training data
     success.txt …       the trees of each head (LightGBM's text form)
+    code_texts.npz      what reads a response code that no table has
     history.npz         decayed outcomes at the end of the training data
     validated/…         the heads as they were judged, before the last fit on all attempts; never served
 
@@ -26,6 +27,7 @@ from features.fingerprint import fingerprint
 from features.history import History
 from features.rows import Encoder
 from models.booster import Booster
+from models.code_text import CodeText
 from models.heads import STAGES, Blend, Calibration, Head, OutcomeModel
 
 __all__ = ["FORMAT", "Artefact", "HeadParts", "load", "save"]
@@ -68,6 +70,7 @@ class Artefact:
     blend: Blend
     category_shares: tuple[float, float, float, float]
     history: History
+    code_text: CodeText | None
     ways: Mapping[str, Sequence[tuple[str, str | None]]]
     window: Mapping[str, int]
     about: Mapping[str, Any]
@@ -87,6 +90,8 @@ def save(artefact: Artefact, folder: Path) -> None:
         for name, part in heads.items():
             (folder / f"{place}{name}.txt").write_text(part.text, encoding="utf-8")
     artefact.history.save(folder / "history.npz")
+    if artefact.code_text is not None:
+        artefact.code_text.save(folder / "code_texts.npz")
     described = {
         "encoder": {
             "vocabularies": {name: list(values) for name, values in artefact.encoder.vocabularies.items()},
@@ -134,6 +139,7 @@ def load(folder: Path) -> Artefact:
             blend=Blend(**{name: float(weight) for name, weight in told["blend"].items()}),
             category_shares=tuple(told["category_shares"]),
             history=History.load(folder / "history.npz"),
+            code_text=CodeText.load(folder / "code_texts.npz") if "code_texts.npz" in files else None,
             ways={country: [(m, r) for m, r in ways] for country, ways in told["ways"].items()},
             window=told["window"],
             about=told["about"],

@@ -16,7 +16,9 @@ from typing import Any, Protocol
 from models.actions import DecisionTable, Plan, Row, Step, decision_table
 from models.answer import Verdict, answer_of, compared
 from models.choice import Option, best, first_step, own_means, ranked, screen, screen_before
+from models.code_text import CodeText
 from models.diagnosis import Diagnosis, Evidence, by_code, by_model, by_rules, read_evidence
+from models.policies import CERTAIN, Decision, Drawn, Greedy, Policy, Way, chance, draw
 from models.rules import RuleBook, network_rules
 from models.rules_standing import AttemptState, Standing
 
@@ -43,6 +45,9 @@ class Predictor(Protocol):
 
     fingerprint: str
     """sha256 of the feature definitions."""
+
+    code_text: CodeText | None
+    """What reads a code that no table has; None where nothing does."""
 
     def ways_to_pay(self, country: str) -> Sequence[tuple[str, str | None]]:
         """(method, route) seen in that country, most used first."""
@@ -120,8 +125,12 @@ class Engine:
         settings: EngineSettings | None = None,
         rules: RuleBook | None = None,
         state: AttemptState | None = None,
+        policy: Policy | None = None,
+        salt: str = "payrescue",
     ) -> None:
         self.predictor = predictor
+        self.policy: Policy = policy or Greedy()
+        self.salt = salt  # of the policy's draws: nobody who does not know it can foretell them
         self.version = version
         self.table = table or decision_table()
         self.settings = settings or EngineSettings()
@@ -162,9 +171,9 @@ class Engine:
             },
             **answer_of(attempt, verdict, outcome),
             "policy": {
-                "name": "greedy",
-                "propensity": 1.0,
-                "explored": False,
+                "name": self.policy.name if predictor is not None else "rules",
+                "propensity": verdict.drawn.propensity,
+                "explored": verdict.drawn.explored,
                 "experiment": None,
                 "variant": None,
             },
@@ -208,8 +217,9 @@ class Engine:
         chosen = proceed
         if options and (options[0].success or 0.0) >= outcome[0] + self.settings.proceed_margin:
             chosen = options[0]
+        chosen, drawn = self._drawn(attempt, "before", chosen, [proceed, *options], None)
         because = compared(attempt, chosen, [proceed, *options])
-        return Verdict(chosen, _MESSAGES[chosen.action], because, options, blocked)
+        return Verdict(chosen, _MESSAGES[chosen.action], because, options, blocked, drawn=drawn)
 
     def _after(
         self,
@@ -219,7 +229,8 @@ class Engine:
         state: AttemptState | None,
     ) -> Verdict:
         attempt, table = request.attempt, self.table
-        codes = read_evidence(evidence, attempt.get("card_brand"))
+        texts = predictor.code_text if predictor is not None else None
+        codes = read_evidence(evidence, attempt.get("card_brand"), texts)
         diagnosis = by_code(codes)
         if diagnosis is None and predictor is not None:
             diagnosis = by_model(predictor.reasons(attempt, request.previous, evidence))
@@ -247,11 +258,11 @@ class Engine:
         if always is not None:
             chosen, step = Option(always.action, None), always
         elif predictor is not None and options:
-            chosen = best(options, plan, self.settings.tie)
+            chosen, drawn = self._drawn(attempt, "after", best(options, plan, self.settings.tie), ranking, plan)
             found = plan.by_action.get(chosen.action)
             key = found.message_key if found is not None else _MESSAGES[chosen.action]
             words = _few(*said, *compared(attempt, chosen, ranking), *(block.because for block in blocked))
-            return Verdict(chosen, key, words, ranking, blocked, diagnosis)
+            return Verdict(chosen, key, words, ranking, blocked, diagnosis, drawn)
         else:
             step, chosen = first_step(plan, options if named is not None else None, attempt, standing)
         words = _few(*said, step.because, *(block.because for block in blocked))
@@ -296,6 +307,21 @@ class Engine:
         )
         return [option._replace(success=float(p)) for option, p in zip(options, success, strict=True)]
 
+    def _drawn(
+        self, attempt: Row, when: str, greedy: Option, ranking: Sequence[Option], plan: Plan | None
+    ) -> tuple[Option, Drawn]:
+        """What the policy takes of what is open, none of it blocked; the same whenever it is asked about this attempt."""
+        if isinstance(self.policy, Greedy):
+            return greedy, CERTAIN
+        options = [greedy, *(option for option in ranking if option is not greedy)]
+        ways = [_way(attempt, option, plan) for option in options]
+        decision = Decision(ways, attempt["country"], attempt["amount_minor"], attempt["created_at"])
+        probabilities = self.policy.probabilities(decision)
+        if len(probabilities) != len(ways):
+            raise ValueError(f"policy {self.policy.name}: {len(probabilities)} probabilities for {len(ways)} ways")
+        drawn = draw(probabilities, chance(self.policy.name, when, attempt["attempt_id"], salt=self.salt))
+        return options[drawn.place], drawn
+
     def _candidates(self, request: ScoreRequest, predictor: Predictor) -> Sequence[dict[str, Any]]:
         """What checkout can do: as it says, else the attempt's own way and those seen in its country."""
         if request.candidates is not None:
@@ -314,6 +340,24 @@ def _few(*because: str) -> tuple[str, ...]:
 def _generated(method: str, route: str | None) -> dict[str, Any]:
     candidate = {"candidate_id": method if route is None else f"{method}/{route}", "method": method}
     return candidate if route is None else {**candidate, "route": route}
+
+
+def _way(attempt: Row, option: Option, plan: Plan | None) -> Way:
+    """An option as a policy sees it; what a candidate of the same method leaves out is as it was."""
+    candidate = option.candidate or {}
+    same = candidate.get("method", attempt["method"]) == attempt["method"]
+    means = {**own_means(attempt), **candidate} if same else candidate
+    success = option.success
+    return Way(
+        option.action,
+        means["method"],
+        means.get("route"),
+        means.get("auth_flow"),
+        option.wait_s,
+        success,
+        None if success is None else success * attempt["amount_minor"],
+        plan.places[option.action] if plan is not None else int(option.action != "proceed"),
+    )
 
 
 def _failed(attempt: Row, evidence: Row, diagnosis: Diagnosis | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from features.history import History, features_of_request
 from features.rows import Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact
+from models.code_text import CodeText
 from models.heads import OutcomeModel
 
 __all__ = ["Predictor", "what_if"]
@@ -58,15 +59,17 @@ class Predictor:
         model: OutcomeModel,
         history: History,
         ways: Mapping[str, Sequence[tuple[str, str | None]]],
+        code_text: CodeText | None = None,
     ) -> None:
         self.fingerprint = fingerprint()
+        self.code_text = code_text
         self._encoder, self._model, self._history, self._ways = encoder, model, history, ways
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
         """Read an artefact's folder. Raises ArtifactMismatch, naming the difference."""
         read = artefact.load(Path(folder))
-        loaded = cls(read.encoder, read.outcome_model(), read.history, read.ways)
+        loaded = cls(read.encoder, read.outcome_model(), read.history, read.ways, read.code_text)
         loaded._warm()
         return loaded
 

@@ -26,6 +26,7 @@ from features.mapping import read_mapping
 from features.taxonomy import codes
 from models.actions import ACTIONS
 from models.engine import Engine
+from models.fees import read_fees
 from models.messages import messages
 from models.rules import read_rules
 from serving.app import App
@@ -77,7 +78,7 @@ def test_every_command_that_a_document_gives_is_understood(document):
 
 
 def test_the_readme_s_table_has_every_command():
-    assert re.findall(r"^\| `payrescue (\w+)` \|", README, re.MULTILINE) == list(COMMANDS)
+    assert re.findall(r"^\| `payrescue ([\w-]+)` \|", README, re.MULTILINE) == list(COMMANDS)
 
 
 def every_command():
@@ -173,6 +174,12 @@ def test_the_readme_s_rules_are_read(tmp_path):
     assert (limit.limit, limit.edition) == (20, "2025-05")
 
 
+def test_the_shop_s_fees_are_of_each_of_its_processors():
+    fees = read_fees(ROOT / "examples" / "shop_fees.yaml")
+    processors = read_mapping(ROOT / "examples" / "shop_attempts.yaml").rules["propensity"].first.values
+    assert set(fees.fees) == set(processors)
+
+
 def test_the_shop_s_mapping_is_one():
     assert read_mapping(ROOT / "examples" / "shop_attempts.yaml").payments.within_s == 60
 
@@ -217,6 +224,7 @@ class Even:
     """A model to which everything is as likely."""
 
     fingerprint = "sha256:0"
+    code_text = None
 
     def ways_to_pay(self, country: str):
         return [("card", "north"), ("quick_pay", None)]

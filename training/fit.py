@@ -37,8 +37,8 @@ _EVIDENCE = (*EVIDENCE_NUMBERS, *EVIDENCE_CODES)
 class Recipe:
     """Positions of the features that a head may use, and what kind of trees it grows.
 
-    `extra_trees` draw their thresholds at random. `stage`: many small ones over coarse bins, since of the attempts that reach a stage
-    few fall there.
+    `extra_trees` draw their thresholds at random. `stage`: many small ones over coarse bins, since of the attempts that
+    reach a stage few fall there.
     """
 
     columns: tuple[int, ...]

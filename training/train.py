@@ -25,6 +25,7 @@ from models.artefact import Artefact, HeadParts
 from models.heads import STAGES, Blend, OutcomeModel
 from training.baselines import LinearBaseline, prior, rate_table
 from training.calibrate import blend_of, calibrate, log_losses
+from training.code_text import fit_code_text
 from training.fit import Fitted, Recipe, fit_head, usable_columns
 from training.metrics import Resampler
 from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
@@ -140,6 +141,7 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         blend=blend,
         category_shares=shares,
         history=data.history.keep(settings.keep_customers),
+        code_text=fit_code_text(),
         ways=_ways(data.table),
         window=window,
         about=about,

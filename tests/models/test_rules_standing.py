@@ -41,6 +41,7 @@ class Model:
     """A model that likes whatever is of the card."""
 
     fingerprint = "sha256:0"
+    code_text = None
 
     def ways_to_pay(self, country):
         return [("card", "harbor"), ("wallet", None)]

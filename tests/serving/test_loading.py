@@ -91,6 +91,7 @@ class TestLoad:
 
         class Predictor:
             fingerprint = "sha256:0"
+            code_text = None
 
             @classmethod
             def load(cls, folder):
