@@ -26,6 +26,7 @@ from features.errors import ArtifactMismatch
 from features.fingerprint import fingerprint
 from features.history import History
 from features.rows import Encoder
+from models.additive import Additive
 from models.booster import Booster
 from models.code_text import CodeText
 from models.heads import STAGES, Blend, Calibration, Head, OutcomeModel
@@ -38,12 +39,13 @@ _LARGEST_FILE = 2**30
 
 @dataclass(frozen=True)
 class HeadParts:
-    """A head before it has a place on disk: LightGBM's text, positions of its columns, answers, calibration."""
+    """A head before it has a place on disk: LightGBM's text, positions of its columns, answers, calibration, curves."""
 
     text: str
     columns: tuple[int, ...]
     classes: tuple[str, ...]
     calibration: Calibration
+    additive: Additive | None = None
 
     def head(self) -> Head:
         """The head, ready to score. Raises ArtifactMismatch if its trees are not over these columns and answers."""
@@ -53,7 +55,7 @@ class HeadParts:
             raise ArtifactMismatch(
                 f"the trees of {', '.join(self.classes)} have {booster.classes} scores; model.json says {scores}"
             )
-        return Head(booster, self.classes, self.calibration)
+        return Head(booster, self.classes, self.calibration, self.additive)
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ def _described(part: HeadParts) -> dict[str, Any]:
         "columns": list(part.columns),
         "classes": list(part.classes),
         "calibration": {"weights": part.calibration.weights.tolist(), "bias": part.calibration.bias.tolist()},
+        "additive": None if part.additive is None else part.additive.as_json(),
     }
 
 
@@ -207,6 +210,7 @@ def _head(folder: Path, name: str, told: Mapping[str, Any], files: Mapping[str, 
         tuple(told["columns"]),
         tuple(told["classes"]),
         Calibration(np.array(calibration["weights"], float), np.array(calibration["bias"], float)),
+        None if told["additive"] is None else Additive.from_json(told["additive"], len(feature_names())),
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES
+from models.additive import Additive
 from models.booster import Booster
 
 __all__ = ["STAGES", "Blend", "Calibration", "Head", "OutcomeModel"]
@@ -55,16 +56,20 @@ class Head:
     """One question: trees over some of the features, and a calibration.
 
     The trees know the positions of their features in the feature matrix (and, beyond it, in the evidence); `classes` are the
-    answers. For two answers the score is the log-odds of the first.
+    answers. For two answers the score is the log-odds of the first; `additive`, if there is one, adds to it.
     """
 
     booster: Booster
     classes: tuple[str, ...]
     calibration: Calibration
+    additive: Additive | None = None
 
     def scores(self, matrix: Array, *, few: bool = False) -> Array:
         """Calibrated scores, shape (n, n_classes), or (n, 1) for two answers."""
-        return self.calibration(self.booster.few(matrix) if few else self.booster.many(matrix))
+        scores = self.calibration(self.booster.few(matrix) if few else self.booster.many(matrix))
+        if self.additive is not None:
+            scores[:, 0] += self.additive(matrix)
+        return scores
 
     def probabilities(self, matrix: Array, *, few: bool = False) -> Array:
         """Probabilities, shape (n, n_classes); rows sum to 1."""

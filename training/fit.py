@@ -53,6 +53,7 @@ class Fitted:
     parts: HeadParts
     rounds: int
     curve: tuple[float, ...]
+    curves: float = 0.0  # how much an additive part counts beside the trees
     _booster: Any = None
 
     def after(self, rounds: int) -> Head:
@@ -155,7 +156,9 @@ def fit_head(
     curve = next(iter(curves["stop"].values())) if stop is not None else []
     text = booster.model_to_string(num_iteration=best)
     k = 1 if binary else len(classes)
-    return Fitted(HeadParts(text, tuple(columns), tuple(classes), Calibration.none(k)), best, tuple(curve), booster)
+    return Fitted(
+        HeadParts(text, tuple(columns), tuple(classes), Calibration.none(k)), best, tuple(curve), _booster=booster
+    )
 
 
 def _label(answer: Array, binary: bool) -> Array:

@@ -44,6 +44,9 @@ class TrainSettings:
     refit_below_rows: int = _setting(
         300_000, "attempts", "with fewer attempts than this, the heads are fitted once more on all of them to serve", 0
     )
+    curves_below_rows: int = _setting(
+        200_000, "attempts", "with fewer attempts than this at a stage, a curve per feature stands beside its trees", 0
+    )
     reason_rows: int = _setting(100_000, "attempts", "latest explained failures that reasons are learnt from", 1000)
     resamples: int = _setting(200, "resamples", "bootstrap resamples, by payment, behind every interval", 20, 10_000)
     keep_customers: int = _setting(200_000, "customers", "customers whose past the model carries, the latest first", 0)

@@ -21,8 +21,10 @@ from features.history import History, features_in_passing
 from features.kernel import N_FEATURES
 from features.rows import Encoder, Rows
 from features.taxonomy import reasons
+from models.additive import Additive
 from models.artefact import Artefact, HeadParts
-from models.heads import STAGES, Blend, OutcomeModel
+from models.heads import STAGES, Blend, Calibration, OutcomeModel
+from training.additive import fit_additive, share_of_additive
 from training.baselines import LinearBaseline, prior, rate_table
 from training.calibrate import blend_of, calibrate, log_losses
 from training.code_text import fit_code_text
@@ -211,16 +213,21 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
     if fit.sum() >= _FEWEST_EXPLAINED and len(np.unique(outcome[fit])) == len(CATEGORIES) and stop.any():
         for name in STAGES:
             rows, answer = _reached(outcome, name)
-            heads[name] = fit_head(
-                matrix[split["fit"] & rows],
-                answer[split["fit"] & rows],
-                (name, "passed"),
-                Recipe(columns, stage=True),
-                settings,
-                stop=(matrix[split["stop"] & rows], answer[split["stop"] & rows]),
+            seen, held = split["fit"] & rows, split["stop"] & rows
+            trees = fit_head(
+                matrix[seen], answer[seen], (name, "passed"), Recipe(columns, stage=True), settings,
+                stop=(matrix[held], answer[held]),
+            )  # fmt: skip
+            curves, share = None, 0.0
+            if seen.sum() < settings.curves_below_rows:
+                curves = fit_additive(matrix[seen], answer[seen] == 0, columns)
+                scores = trees.parts.head().scores(matrix[held])[:, 0]
+                share = share_of_additive(scores, curves(matrix[held]), answer[held] == 0)
+            heads[name] = replace(trees, parts=_beside(trees.parts, curves, share), curves=share)
+            tell(
+                f"{name} head: {trees.rounds} trees, from {int((answer[seen] == 0).sum()):,} failures; "
+                f"curves count {share:.0%} beside them"
             )
-            fallen = int((answer[split["fit"] & rows] == 0).sum())
-            tell(f"{name} head: {heads[name].rounds} trees, from {fallen:,} failures")
         found = _fit_reasons(data, split, columns, settings)
         if found is not None:
             heads["reason"] = found
@@ -228,6 +235,14 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
     else:
         tell("too few explained failures: the model tells whether payments succeed, not why they fail")
     return heads, recipe
+
+
+def _beside(trees: HeadParts, curves: Additive | None, share: float) -> HeadParts:
+    """A head whose trees count less, and curves for the rest."""
+    if curves is None or share == 0.0:
+        return trees
+    calibration = Calibration(np.array([[1.0 - share]]), np.zeros(1))
+    return replace(trees, calibration=calibration, additive=curves.scaled(share))
 
 
 def _reached(outcome: Array, stage: str) -> tuple[Array, Array]:
@@ -322,7 +337,8 @@ def _refit(
             seen, answer = matrix[rows], answer[rows]
             kind = recipe if name == "success" else Recipe(columns, stage=True)
         again = fit_head(seen, answer, classes, kind, settings, rounds=found.rounds, learning_rate=rate)
-        heads[name] = again.parts
+        curves = fit_additive(seen, answer == 0, columns) if found.curves else None
+        heads[name] = _beside(again.parts, curves, found.curves)
     return heads
 
 

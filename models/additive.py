@@ -1,0 +1,122 @@
+"""A sum of one curve per feature, in log-odds: what trees take many splits to say, a straight line says at once.
+
+A number's curve is straight between its knots and flat beyond them; a code has a value of its own; so has what is missing.
+Such a sum (a generalised additive model) stands beside the trees of a head, which see how features act together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from features.errors import ArtifactMismatch
+
+__all__ = ["Additive", "Curve"]
+
+Array = npt.NDArray[Any]
+
+
+@njit(cache=True, nogil=True)
+def _add(rows, places, starts, counts, coded, missing, knots, values, scores):
+    """Add to `scores` (n,) every curve's value of each row."""
+    for i in range(len(rows)):
+        for f in range(len(places)):
+            value = rows[i, places[f]]
+            start, count = starts[f], counts[f]
+            if value != value:
+                scores[i] += missing[f]
+            elif coded[f]:
+                if value >= 0.0 and value < count:
+                    scores[i] += values[start + np.int64(value)]
+            elif value <= knots[start]:
+                scores[i] += values[start]
+            elif value >= knots[start + count - 1]:
+                scores[i] += values[start + count - 1]
+            else:
+                k = start + 1
+                while knots[k] < value:
+                    k += 1
+                share = (value - knots[k - 1]) / (knots[k] - knots[k - 1])
+                scores[i] += values[k - 1] + share * (values[k] - values[k - 1])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one column of the matrix adds, in log-odds. `knots` are increasing; empty for codes, whose value is values[code].
+
+    A code beyond the values adds nothing. `missing` is added where there is no value.
+    """
+
+    place: int
+    knots: tuple[float, ...]
+    values: tuple[float, ...]
+    missing: float
+
+
+@dataclass(frozen=True)
+class Additive:
+    """The curves together, and a constant."""
+
+    bias: float
+    curves: tuple[Curve, ...]
+
+    def __call__(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Log-odds, shape (n,), of the rows of `matrix`."""
+        scores = np.full(len(matrix), self.bias)
+        _add(matrix, *self._arrays, scores)
+        return scores
+
+    def scaled(self, by: float) -> Additive:
+        """The same, times a number."""
+        curves = tuple(
+            Curve(curve.place, curve.knots, tuple(by * value for value in curve.values), by * curve.missing)
+            for curve in self.curves
+        )
+        return Additive(by * self.bias, curves)
+
+    @cached_property
+    def _arrays(self) -> tuple[Array, ...]:
+        counts = [len(curve.values) for curve in self.curves]
+        padded = [(*curve.knots, *([0.0] * (len(curve.values) - len(curve.knots)))) for curve in self.curves]
+        return (
+            np.array([curve.place for curve in self.curves], np.int64),
+            np.cumsum([0, *counts[:-1]]) if counts else np.empty(0, np.int64),
+            np.array(counts, np.int64),
+            np.array([not curve.knots for curve in self.curves], np.bool_),
+            np.array([curve.missing for curve in self.curves], np.float64),
+            np.array([knot for knots in padded for knot in knots], np.float64),
+            np.array([value for curve in self.curves for value in curve.values], np.float64),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, for `from_json`."""
+        curves = [[curve.place, list(curve.knots), list(curve.values), curve.missing] for curve in self.curves]
+        return {"bias": self.bias, "curves": curves}
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any], columns: int) -> Additive:
+        """What `as_json` gave. Raises ArtifactMismatch unless every curve is whole and over one of so many columns."""
+        curves = tuple(
+            Curve(int(place), _floats(knots), _floats(values), float(missing))
+            for place, knots, values, missing in told["curves"]
+        )
+        for curve in curves:
+            ordered = all(a < b for a, b in zip(curve.knots, curve.knots[1:], strict=False))
+            if (
+                not 0 <= curve.place < columns
+                or not curve.values
+                or not ordered
+                or (curve.knots and len(curve.knots) != len(curve.values))
+            ):
+                raise ArtifactMismatch(f"model.json: the curve over column {curve.place} is damaged")
+        return cls(float(told["bias"]), curves)
+
+
+def _floats(values: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
