@@ -75,7 +75,7 @@ class Head:
         """Probabilities, shape (n, n_classes); rows sum to 1."""
         scores = self.scores(matrix, few=few)
         if self.booster.classes == 1:
-            first = 1.0 / (1.0 + np.exp(-scores))
+            first = np.exp(-np.logaddexp(0.0, -scores))
             return np.hstack([first, 1.0 - first])
         weights = np.exp(scores - scores.max(axis=1, keepdims=True))
         shares: Array = weights / weights.sum(axis=1, keepdims=True)
@@ -112,38 +112,39 @@ class OutcomeModel:
 
     def success_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(success), shape (n,)."""
-        return self._success(matrix, self._falls(matrix, few=few) if self.blend.staged else None, few=few)
+        return self._success(matrix, self._falling(matrix, few=few) if self.blend.staged else None, few=few)
 
     def outcome_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(outcome), shape (n, 5), in the order of OUTCOMES; rows sum to 1."""
-        falls = self._falls(matrix, few=few)
-        success = self._success(matrix, falls, few=few)[:, None]
-        if falls is None:
+        falling = self._falling(matrix, few=few)
+        success = self._success(matrix, falling, few=few)[:, None]
+        if falling is None:
             why: Array = np.broadcast_to(np.array(self.category_shares), (len(matrix), 4))
         else:
-            came = np.cumprod(1.0 - falls[:, :3], axis=1)
-            shares = falls * np.hstack([np.ones((len(matrix), 1)), came])
-            why = (shares / np.maximum(shares.sum(axis=1, keepdims=True), _TINY))[:, _PLACES]
+            # log P(came so far) + log P(falls there), each −log(1 + e^…)
+            came = -np.cumsum(np.logaddexp(0.0, falling), axis=1)
+            shares = -np.logaddexp(0.0, -falling)
+            shares[:, 1:] += came[:, :-1]
+            weights = np.exp(shares - shares.max(axis=1, keepdims=True))
+            why = (weights / weights.sum(axis=1, keepdims=True))[:, _PLACES]
         return np.hstack([success, (1.0 - success) * why])
 
     def log_odds(self, matrix: Array) -> tuple[Array, Array]:
         """Log-odds of success as the success head has them, and as the stages do, each (n,): what is blended."""
-        falls = self._falls(matrix, few=False)
+        falling = self._falling(matrix, few=False)
         direct: Array = self.success.scores(matrix)[:, 0]
-        return direct, np.zeros_like(direct) if falls is None else _passing(falls)
+        return direct, np.zeros_like(direct) if falling is None else _passing(falling)
 
-    def _falls(self, matrix: Array, *, few: bool) -> Array | None:
-        """The probability of falling at each stage, once there, shape (n, 4)."""
+    def _falling(self, matrix: Array, *, few: bool) -> Array | None:
+        """Log-odds of falling at each stage, once there, shape (n, 4)."""
         if self.stages is None:
             return None
-        scores = np.hstack([head.scores(matrix, few=few) for head in self.stages])
-        falls: Array = 1.0 / (1.0 + np.exp(-scores))
-        return falls
+        return np.hstack([head.scores(matrix, few=few) for head in self.stages])
 
-    def _success(self, matrix: Array, falls: Array | None, *, few: bool) -> Array:
+    def _success(self, matrix: Array, falling: Array | None, *, few: bool) -> Array:
         direct = self.success.scores(matrix, few=few)[:, 0] if self.blend.direct else np.zeros(len(matrix))
-        staged = _passing(falls) if falls is not None and self.blend.staged else np.zeros(len(matrix))
-        p: Array = 1.0 / (1.0 + np.exp(-self.blend(direct, staged)))
+        staged = _passing(falling) if falling is not None and self.blend.staged else np.zeros(len(matrix))
+        p: Array = np.exp(-np.logaddexp(0.0, -self.blend(direct, staged)))
         return p
 
     def reason_probability(self, matrix: Array, evidence: Array, *, few: bool = False) -> tuple[Sequence[str], Array]:
@@ -153,8 +154,8 @@ class OutcomeModel:
         return self.reason.classes, self.reason.probabilities(np.hstack([matrix, evidence]), few=few)
 
 
-def _passing(falls: Array) -> Array:
-    """Log-odds of passing every stage."""
-    passes = np.log1p(-np.minimum(falls, 1.0 - _TINY)).sum(axis=1)
+def _passing(falling: Array) -> Array:
+    """Log-odds of passing every stage, from those of falling at each."""
+    passes = -np.logaddexp(0.0, falling).sum(axis=1)
     odds: Array = passes - np.log(np.maximum(-np.expm1(passes), _TINY))
     return odds

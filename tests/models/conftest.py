@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from features.columns import CATEGORIES
 from features.definitions import EVIDENCE_CODES, feature_names, features
 from features.history import History, features_in_passing
 from features.rows import Encoder, Rows
+from models.additive import Additive, Curve
 from models.artefact import Artefact, HeadParts, save
-from models.heads import Calibration
+from models.heads import STAGES, Blend, Calibration
 from training.simulator import simulate
 
 
@@ -78,15 +80,21 @@ def evidence(attempts: pd.DataFrame, encoder: Encoder) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def heads(rows: Rows, encoder: Encoder, matrix: np.ndarray, evidence: np.ndarray) -> dict[str, HeadParts]:
-    """Three small heads, as a training gives them: each over columns of its own, and calibrated."""
-    known, explained = rows.outcome >= 0, (rows.outcome > 0) & (rows.outcome < 5)
+    """Small heads, as a training gives them: each over columns of its own, and calibrated; one with curves beside it."""
+    known = rows.outcome >= 0
     some, every = list(range(0, len(feature_names()), 2)), list(range(len(feature_names())))
     reasons = encoder.vocabularies["reason"][:4]
-    told = explained & (rows.reason >= 0) & (rows.reason < len(reasons))
+    told = (rows.outcome > 0) & (rows.outcome < 5) & (rows.reason >= 0) & (rows.reason < len(reasons))
     everything = np.hstack([matrix, evidence])
+    stages = {}
+    for name in STAGES:
+        fell = rows.outcome[known] == 1 + CATEGORIES.index(name)
+        stages[name] = trained(matrix[known], fell, (name, "passed"), every)
+    curves = Additive(0.1, (Curve(0, (0.0, 10.0), (-0.2, 0.3), 0.1), Curve(12, (), (0.2, -0.1), 0.0)))
+    stages["technical"] = replace(stages["technical"], additive=curves)
     return {
         "success": trained(matrix[known], rows.outcome[known] == 0, ("success", "failure"), some),
-        "category": trained(matrix[explained], rows.outcome[explained] - 1, CATEGORIES, every),
+        **stages,
         "reason": trained(everything[told], rows.reason[told], reasons, list(range(40, everything.shape[1]))),
     }
 
@@ -97,8 +105,10 @@ def artefact(encoder: Encoder, heads: dict[str, HeadParts], past: History) -> Ar
         encoder=encoder,
         heads=heads,
         validated={"success": heads["success"]},
+        blend=Blend(0.1, 0.3, 0.6),
         category_shares=(0.2, 0.4, 0.3, 0.1),
         history=past,
+        code_text=None,
         ways={"KR": [("card", "north"), ("wallet", None)]},
         window={"from": 1, "until": past.until, "judged_from": 2},
         about={"rows": 1_500, "note": "Zürich 서울"},

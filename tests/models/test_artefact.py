@@ -8,9 +8,11 @@ import pytest
 from features.errors import ArtifactMismatch
 from models import artefact as module
 from models.artefact import load, save
-from models.heads import Calibration
+from models.heads import STAGES, Calibration
 
-FILES = ("model.json", "history.npz", "success.txt", "category.txt", "reason.txt", "validated/success.txt")
+FILES = (
+    "model.json", "history.npz", "success.txt", *(f"{name}.txt" for name in STAGES), "reason.txt", "validated/success.txt",
+)  # fmt: skip
 
 
 def rewrite(folder, name, change):
@@ -45,15 +47,17 @@ def test_loaded_it_knows_what_it_knew(artefact, folder):
     assert loaded.ways == artefact.ways
     assert (loaded.window, loaded.about) == (artefact.window, artefact.about)
     assert loaded.category_shares == artefact.category_shares
+    assert loaded.blend == artefact.blend
+    assert loaded.heads["technical"].additive == artefact.heads["technical"].additive
     assert loaded.history.slots == artefact.history.slots
     np.testing.assert_array_equal(loaded.history.sums, artefact.history.sums)
 
 
 def test_the_heads_that_serve_and_those_that_were_judged_are_told_apart(folder):
     loaded = load(folder)
-    assert set(loaded.heads) == {"success", "category", "reason"}
+    assert set(loaded.heads) == {"success", "reason", *STAGES}
     assert set(loaded.validated) == {"success"}
-    assert loaded.outcome_model(validated=True).category is None
+    assert loaded.outcome_model(validated=True).stages is None
 
 
 def test_what_was_saved_where_makes_no_difference(artefact, folder, tmp_path):
@@ -71,7 +75,7 @@ def test_every_file_is_in_the_manifest_and_every_other_is_ignored(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert set(manifest["files"]) == set(FILES)
     (folder / "more.txt").write_text("anything")
-    assert set(load(folder).heads) == {"success", "category", "reason"}
+    assert set(load(folder).heads) == {"success", "reason", *STAGES}
 
 
 def test_nothing_in_it_is_a_pickle(folder):
@@ -111,7 +115,7 @@ def test_a_missing_file_is_named(folder, name):
         load(folder)
 
 
-@pytest.mark.parametrize("name", ["model.json", "history.npz", "success.txt", "category.txt", "validated/success.txt"])
+@pytest.mark.parametrize("name", ["model.json", "history.npz", "success.txt", "technical.txt", "validated/success.txt"])
 def test_a_file_that_the_manifest_does_not_list_is_not_read(folder, name):
     rewrite(folder, "manifest.json", lambda manifest: manifest["files"].pop(name))
     with pytest.raises(ArtifactMismatch, match=name):
@@ -204,8 +208,27 @@ def test_a_description_of_another_shape_is_refused(folder, shape):
         load(folder)
 
 
-@pytest.mark.parametrize("change", [{"columns": (0, 1)}, {"classes": ("a", "b", "c")}])
-def test_trees_that_are_not_over_these_columns_and_answers_are_refused(heads, change):
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"columns": (0, 1)}, "the trees are over 46 features, not 2"),
+        ({"classes": ("a", "b", "c")}, "model.json says 3"),
+    ],
+)
+def test_trees_that_are_not_over_these_columns_and_answers_are_refused(heads, change, told):
     part = replace(heads["success"], calibration=Calibration.none(1), **change)
-    with pytest.raises(ArtifactMismatch, match=r"model\.json says"):
+    with pytest.raises(ArtifactMismatch, match=told):
         part.head()
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [[91, [0, 1], [0, 1], 0], [0, [1, 0], [0, 1], 0], [0, [0, 1], [0], 0], [-1, [], [1], 0], [0, [], [], 0]],
+)
+def test_a_curve_that_is_damaged_is_refused(folder, curve):
+    def damage(told):
+        told["heads"]["technical"]["additive"]["curves"] = [curve]
+
+    rewrite(folder, "model.json", damage)
+    with pytest.raises(ArtifactMismatch, match="is damaged"):
+        load(folder)

@@ -9,7 +9,7 @@ from features.errors import ArtifactMismatch
 from models.booster import Booster
 
 
-@pytest.fixture(scope="module", params=["success", "category", "reason"])
+@pytest.fixture(scope="module", params=["success", "technical", "reason"])
 def trees(request, heads, matrix, evidence):
     """A booster, LightGBM's own of the same text, and rows that it was made for."""
     part = heads[request.param]
@@ -65,7 +65,7 @@ def test_rows_that_are_not_contiguous_may_be_scored_all_at_once(trees):
 
 def test_rows_of_another_width_are_refused(trees):
     booster, _, data = trees
-    with pytest.raises(ArtifactMismatch, match=f"want {booster.columns} features"):
+    with pytest.raises(ArtifactMismatch, match=f"want {booster.columns} columns"):
         booster.many(data[:, 1:])
 
 

@@ -4,47 +4,75 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from features.columns import CATEGORIES, OUTCOMES
-from models.heads import Calibration, Head, OutcomeModel
+from features.columns import OUTCOMES
+from models.additive import Additive, Curve
+from models.heads import STAGES, Blend, Calibration, Head, OutcomeModel
 
 
 class Scores:
-    """Trees whose scores are the rows that they are given."""
+    """Trees whose scores are columns of the rows that they are given."""
 
-    def __init__(self, classes):
-        self.classes = classes
+    def __init__(self, columns):
+        self.columns = columns
+        self.classes = len(columns)
 
     def few(self, matrix):
-        return matrix.astype(np.float64)
+        return matrix[:, self.columns].astype(np.float64)
 
     many = few
 
 
-def head(columns, classes, calibration=None):
-    k = 1 if len(classes) == 2 else len(classes)
-    return Head(Scores(k), np.array(columns), tuple(classes), calibration or Calibration.none(k))
+def head(columns, classes, calibration=None, additive=None):
+    return Head(Scores(columns), tuple(classes), calibration or Calibration.none(len(columns)), additive)
 
 
 SUCCESS = head([0], ("success", "failure"))
-CATEGORY = head([1, 2, 3, 4], CATEGORIES)
+STAGED = tuple(head([place], (name, "passed")) for place, name in enumerate(STAGES, start=1))
 REASON = head([4, 5, 6], ("a", "b", "c"))
 SHARES = (0.1, 0.2, 0.3, 0.4)
+BLENDS = (Blend(), Blend(0.0, 0.0, 1.0), Blend(-0.1, 0.3, 0.8))
 matrices = arrays(np.float32, (3, 5), elements=st.floats(-60, 60, width=32))
+halves = np.zeros((2, 5), np.float32)
 
 
-@given(matrices)
-def test_the_probabilities_of_the_outcomes_sum_to_one(matrix):
-    for category in (CATEGORY, None):
-        told = OutcomeModel(SUCCESS, category, None, SHARES).outcome_probability(matrix)
+@given(matrices, st.sampled_from(BLENDS))
+def test_the_probabilities_of_the_outcomes_sum_to_one(matrix, blend):
+    for stages in (STAGED, None):
+        told = OutcomeModel(SUCCESS, stages, None, SHARES, blend).outcome_probability(matrix)
         assert told.shape == (3, len(OUTCOMES))
         assert (told >= 0).all()
         np.testing.assert_allclose(told.sum(axis=1), 1.0, rtol=1e-12)
 
 
-@given(matrices)
-def test_success_is_success_in_both_questions(matrix):
-    model = OutcomeModel(SUCCESS, CATEGORY, None, SHARES)
+@given(matrices, st.sampled_from(BLENDS))
+def test_success_is_success_in_both_questions(matrix, blend):
+    model = OutcomeModel(SUCCESS, STAGED, None, SHARES, blend)
     np.testing.assert_array_equal(model.outcome_probability(matrix)[:, 0], model.success_probability(matrix))
+
+
+def test_what_passes_every_stage_succeeds():
+    matrix = np.log(np.array([[9, 1 / 3, 1 / 4, 1 / 9, 1.0]], np.float32))  # falls: 1/4, 1/5, 1/10, 1/2
+    told = OutcomeModel(SUCCESS, STAGED, None, SHARES, Blend(0.0, 0.0, 1.0)).outcome_probability(matrix)[0]
+    left, auth, stayed = 0.75 * 0.8 * 0.9 * 0.5, 0.75 * 0.8 * 0.1, 0.75 * 0.2
+    np.testing.assert_allclose(told, [left, auth, left, stayed, 0.25], rtol=1e-6)
+
+
+def test_a_blend_is_of_log_odds():
+    matrix = np.array([[np.log(3.0), -9.0, -9.0, -9.0, 0.0]], np.float32)
+    direct, staged = OutcomeModel(SUCCESS, STAGED, None, SHARES).log_odds(matrix)
+    told = OutcomeModel(SUCCESS, STAGED, None, SHARES, Blend(0.2, 0.5, 0.25)).success_probability(matrix)
+    np.testing.assert_allclose(np.log(told / (1 - told)), 0.2 + 0.5 * direct + 0.25 * staged, rtol=1e-9)
+
+
+@given(matrices)
+def test_however_sure_the_stages_are_the_log_odds_are_numbers(matrix):
+    assert np.isfinite(OutcomeModel(SUCCESS, STAGED, None, SHARES).log_odds(matrix * 20)).all()
+
+
+def test_curves_add_to_the_score():
+    curves = Additive(0.5, (Curve(1, (0.0, 1.0), (0.0, 2.0), 0.0),))
+    told = head([0], ("success", "failure"), additive=curves).scores(np.array([[0.25, 0.5]], np.float32))
+    np.testing.assert_allclose(told, [[0.25 + 0.5 + 1.0]])
 
 
 def test_of_two_answers_the_score_is_the_log_odds_of_the_first():
@@ -58,18 +86,18 @@ def test_of_more_answers_scores_are_log_weights():
 
 
 def test_scores_however_large_give_probabilities():
-    told = CATEGORY.probabilities(np.array([[0, 1000, -1000, 0, 999]], np.float32))
-    np.testing.assert_allclose(told, [[1 / (1 + np.exp(-1)), 0, 0, 1 / (1 + np.e)]])
+    told = REASON.probabilities(np.array([[0, 0, 0, 0, 1000, -1000, 999]], np.float32))
+    np.testing.assert_allclose(told, [[1 / (1 + np.exp(-1)), 0, 1 / (1 + np.e)]])
 
 
-def test_failures_are_shared_out_by_why_they_fail():
-    matrix = np.array([[np.log(3.0), 0, 0, 0, np.log(3.0)]], np.float32)
-    told = OutcomeModel(SUCCESS, CATEGORY, None, SHARES).outcome_probability(matrix)
-    np.testing.assert_allclose(told, [[0.75, *(np.array([1, 1, 1, 3]) / 24)]], rtol=1e-6)
+def test_failures_are_shared_out_as_the_stages_have_it_whoever_tells_success():
+    told = OutcomeModel(SUCCESS, STAGED, None, SHARES).outcome_probability(halves)
+    fallen = np.array([1 / 8, 1 / 16, 1 / 4, 1 / 2])  # authentication, bank, abandonment, technical
+    np.testing.assert_allclose(told, [[0.5, *(0.5 * fallen / fallen.sum())]] * 2)
 
 
-def test_without_a_category_head_failures_are_shared_out_as_they_were_in_training():
-    told = OutcomeModel(SUCCESS, None, None, SHARES).outcome_probability(np.zeros((2, 5), np.float32))
+def test_without_stages_failures_are_shared_out_as_they_were_in_training():
+    told = OutcomeModel(SUCCESS, None, None, SHARES).outcome_probability(halves)
     np.testing.assert_allclose(told, [[0.5, 0.05, 0.1, 0.15, 0.2]] * 2)
 
 
@@ -97,7 +125,7 @@ def test_a_calibration_is_a_map_of_scores_before_they_are_probabilities():
     np.testing.assert_allclose(odds, [3.0, 3.0 * np.exp(2.0)])
 
 
-@pytest.mark.parametrize("name", ["success", "category", "reason"])
+@pytest.mark.parametrize("name", ["success", "technical", "bank_decline", "reason"])
 def test_a_trained_head_tells_few_rows_what_it_tells_many(artefact, matrix, evidence, name):
     one = artefact.heads[name].head()
     everything = np.hstack([matrix, evidence])

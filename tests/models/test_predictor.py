@@ -72,7 +72,10 @@ def predictor(artefact):
 @pytest.fixture(scope="module")
 def retry(every_field, rows):
     """An attempt after two others of its payment, all begun anew after everything that the model knows of."""
-    i = next(i for i in np.flatnonzero(rows.previous >= 0) if rows.previous[rows.previous[i]] >= 0)
+    third = [i for i in np.flatnonzero(rows.previous >= 0) if rows.previous[rows.previous[i]] >= 0]
+    i = next(
+        i for i in third if rows.resolved[[rows.previous[i], rows.previous[rows.previous[i]]]].max() < rows.created[i]
+    )
     chain = [int(rows.previous[rows.previous[i]]), int(rows.previous[i]), int(i)]
     shift = 30 * 24 * 60 * MINUTE
     times = ("created_at", "resolved_at")
@@ -127,7 +130,7 @@ class TestPredictor:
 
     def test_without_a_reason_head_each_category_is_shared_out_evenly(self, artefact, retry):
         whole = artefact.outcome_model()
-        model = OutcomeModel(whole.success, whole.category, None, whole.category_shares)
+        model = OutcomeModel(whole.success, whole.stages, None, whole.category_shares)
         predictor = Predictor(artefact.encoder, model, artefact.history, {})
         told = predictor.reasons(*retry, {})
         outcome = predictor.outcome(*retry)
