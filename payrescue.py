@@ -239,68 +239,6 @@ def evaluate(
     evaluate(data, query, mapping, history, model, against, Path(output) if output else None)
 
 
-@main.group(cls=_Ordered)
-def codes() -> None:
-    """What processors' response codes mean.
-
-    \b
-    Example:
-      payrescue codes explain stripe insufficient_funds
-    """
-
-
-@codes.command("explain")
-@click.argument("scheme", required=False)
-@click.argument("code", required=False)
-@click.option("--message", metavar="TEXT", help="What the processor said beside the code.")
-@click.option("--card-brand", metavar="BRAND", help="visa, mastercard, …: networks have codes of their own.")
-@click.option(
-    "--data", metavar="FILE", help="A table instead: code_scheme, response_code, and message if there is one."
-)
-@click.option("--output", metavar="FILE", help="Where to write the table: .parquet or .csv.")
-@_told
-def codes_explain(
-    scheme: str | None,
-    code: str | None,
-    message: str | None,
-    card_brand: str | None,
-    data: str | None,
-    output: str | None,
-) -> None:
-    """What a code means, why, and what suits; a code that no table has is read by its text.
-
-    SCHEME says whose code it is: iso8583, visa, mastercard_mac, 3ds_challenge_cancel, stripe, adyen, … With --data,
-    category, reason, confidence and decided_by are added to a table.
-
-    \b
-    Example:
-      payrescue codes explain acme E-17 --message "not enough balance on the card"
-    """
-    from training.code_commands import explain
-
-    explain(scheme, code, message, card_brand, data, Path(output) if output else None)
-
-
-@main.command()
-@click.argument("what", type=click.Choice(["list"]))
-@click.option("--network", metavar="NAME", help="Only the rules that hold for this card brand, such as visa.")
-@_RULES
-@_told
-def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: ARG001  there is one thing to do so far
-    """List the rules above the model: what must not be tried again, how often, and by which edition.
-
-    \b
-    Example:
-      payrescue rules list --network visa
-    """
-    from models.actions import decision_table
-    from models.rules import network_rules, read_rules
-    from models.rules_list import told
-
-    book = read_rules(Path(rules)) if rules else network_rules()
-    click.echo(told(book, decision_table(), network))
-
-
 @main.command("evaluate-policy")
 @_DATA
 @_QUERY
@@ -372,6 +310,68 @@ def evaluate_policy(
 
     asked = Asked(policies, chosen, first, last, propensity, fees)
     evaluate_policy(data, query, mapping, history, model, asked, Path(output) if output else None)
+
+
+@main.group(cls=_Ordered)
+def codes() -> None:
+    """What processors' response codes mean.
+
+    \b
+    Example:
+      payrescue codes explain stripe insufficient_funds
+    """
+
+
+@codes.command("explain")
+@click.argument("scheme", required=False)
+@click.argument("code", required=False)
+@click.option("--message", metavar="TEXT", help="What the processor said beside the code.")
+@click.option("--card-brand", metavar="BRAND", help="visa, mastercard, …: networks have codes of their own.")
+@click.option(
+    "--data", metavar="FILE", help="A table instead: code_scheme, response_code, and message if there is one."
+)
+@click.option("--output", metavar="FILE", help="Where to write the table: .parquet or .csv.")
+@_told
+def codes_explain(
+    scheme: str | None,
+    code: str | None,
+    message: str | None,
+    card_brand: str | None,
+    data: str | None,
+    output: str | None,
+) -> None:
+    """What a code means, why, and what suits; a code that no table has is read by its text.
+
+    SCHEME says whose code it is: iso8583, visa, mastercard_mac, 3ds_challenge_cancel, stripe, adyen, … With --data,
+    category, reason, confidence and decided_by are added to a table.
+
+    \b
+    Example:
+      payrescue codes explain acme E-17 --message "not enough balance on the card"
+    """
+    from training.code_commands import explain
+
+    explain(scheme, code, message, card_brand, data, Path(output) if output else None)
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["list"]))
+@click.option("--network", metavar="NAME", help="Only the rules that hold for this card brand, such as visa.")
+@_RULES
+@_told
+def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: ARG001  there is one thing to do so far
+    """List the rules above the model: what must not be tried again, how often, and by which edition.
+
+    \b
+    Example:
+      payrescue rules list --network visa
+    """
+    from models.actions import decision_table
+    from models.rules import network_rules, read_rules
+    from models.rules_list import told
+
+    book = read_rules(Path(rules)) if rules else network_rules()
+    click.echo(told(book, decision_table(), network))
 
 
 @main.command()

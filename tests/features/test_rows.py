@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from features.columns import columns
 from features.definitions import EVIDENCE_CODES, KEYS, RAW_CODES, RAW_NUMBERS
 from features.history import History, features_in_passing, features_of_request
-from features.kernel import PENDING
+from features.kernel import N_FEATURES, PENDING
 from features.rows import MAX_CATEGORIES, Encoder, slot_names
 
 REQUIRED = {"attempt_id", "payment_id", "created_at", "amount_minor", "currency", "country", "method"}
@@ -179,5 +179,5 @@ def test_required_columns_are_those_of_the_contract():
 def test_values_never_seen_and_values_missing_give_features_that_are_numbers_or_missing(encoder, request_rows, fields):
     rows, names, places = request_rows([], [fields])
     matrix = features_of_request(rows, History(), names, places)
-    assert matrix.shape == (1, 86)
+    assert matrix.shape == (1, N_FEATURES)
     assert not np.isinf(matrix).any()

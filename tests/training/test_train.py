@@ -8,6 +8,7 @@ import pytest
 
 from features.columns import OUTCOMES
 from features.errors import BadInput
+from features.kernel import N_FEATURES
 from models.artefact import load, save
 from models.tables import diagnose_table, matrix_of, recommend_table, score_table
 from training.train import prepare, train
@@ -122,7 +123,7 @@ def test_missing_optional_columns_are_fine(table, settings):
 def test_a_small_table_has_its_features_chosen(table, settings):
     small = table.head(2500)
     found = train(small, replace(settings, select_below_rows=5000))
-    assert 0 < len(found.report["features"]) < 86
+    assert 0 < len(found.report["features"]) < N_FEATURES
 
 
 def test_diagnoses_beat_the_commonest_category(trained, table):
