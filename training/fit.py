@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,17 +72,20 @@ class Fitted:
 
 
 def usable_columns(matrix: Array, span_us: float) -> tuple[int, ...]:
-    """Features that vary in these rows and whose cycle, if they run through one, fits twice into the time they span."""
-    usable = []
+    """Features that vary in these rows, say what no earlier one says, and whose cycle, if any, fits twice into their time."""
+    usable, said = [], set()
     for column, feature in enumerate(features()):
         values = matrix[:, column]
         seen = values[~np.isnan(values)]
+        told = hashlib.sha256(np.where(np.isnan(values), np.float32(np.nan), values).tobytes()).digest()
         if (
             len(seen)
             and (seen.min() < seen.max() or len(seen) < len(values))
             and feature.cycle_days * 2 <= span_us / _DAY_US
+            and told not in said
         ):
             usable.append(column)
+            said.add(told)
     return tuple(usable)
 
 

@@ -1,7 +1,8 @@
 """Choosing what a small table can bear: with few attempts, features that only might matter do harm.
 
-Blocked cross-validation within the training slices: families of features are left out one after another, and stay out
-where that is no worse: first the recent rates, then the features that the trees make least of. Beyond
+Cross-validation forward in time within the training slices: families of features are left out one after another, and stay
+out where that is no worse: first the recent rates, then the features that the trees make least of. Each block of time is told
+by what came before it, as it will be in service: told by later ones too, features that only follow a drift look useful. Beyond
 `select_below_rows` attempts the trees sort it out themselves.
 """
 
@@ -25,7 +26,7 @@ __all__ = ["choose_recipe"]
 
 Array = npt.NDArray[Any]
 
-_BLOCKS = 4
+_BLOCKS, _JUDGED = 6, 4
 _ROUNDS = (150, 300, 500)
 _RATE = 0.05
 _MOST_TRIED = 12
@@ -74,16 +75,17 @@ def _families(gains: Mapping[str, float]) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _losses(matrix: Array, failed: Array, recipe: Recipe, settings: TrainSettings) -> list[float]:
-    """Cross-validated log loss after each of _ROUNDS trees; blocks of time, each told by the others."""
+    """Log loss after each of _ROUNDS trees, of the later blocks of time, each told by all that came before it."""
     block = np.arange(len(failed)) * _BLOCKS // max(len(failed), 1)
+    judged = block >= _BLOCKS - _JUDGED
     told = np.empty((len(_ROUNDS), len(failed)))
     alone = replace(settings, threads=1)  # many small fits side by side, rather than each on all cores
 
     def judge(b: int) -> None:
-        inside = block == b
+        inside, earlier = block == b, block < b
         fitted = fit_head(
-            matrix[~inside],
-            failed[~inside],
+            matrix[earlier],
+            failed[earlier],
             ("success", "failure"),
             recipe,
             alone,
@@ -94,5 +96,5 @@ def _losses(matrix: Array, failed: Array, recipe: Recipe, settings: TrainSetting
             told[r, inside] = fitted.after(rounds).probabilities(matrix[inside])[:, 0]
 
     with ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool:
-        list(pool.map(judge, range(_BLOCKS)))
-    return [binary_log_loss(failed == 0, row) for row in told]
+        list(pool.map(judge, range(_BLOCKS - _JUDGED, _BLOCKS)))
+    return [binary_log_loss(failed[judged] == 0, row[judged]) for row in told]
