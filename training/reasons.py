@@ -1,12 +1,14 @@
 """The reason head: why an attempt failed, learnt from its features and from what it left behind; and which reasons stay open.
 
-The heads are fitted on the earlier slices of time. What a reason needs to be plausible comes from the slices that the reason
-head has not seen: from the one that calibrates, to be judged on the last; then, to serve, from both.
+What a reason needs to be plausible comes from failures that the head has not seen: from the slice of time that calibrates, to
+be judged on the last one; for a head that is fitted once more on all attempts, from blocks of all of them, each told by a
+head of the other blocks, which is four times as many failures and as good a head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from features.kernel import N_FEATURES
 from features.taxonomy import reasons
 from models.artefact import HeadParts
 from models.code_text import CodeText
-from models.conformal import least_by_category, standing
+from models.conformal import least_by_category, named, standing
 from models.diagnosis import by_code, read_evidence
 from models.heads import Calibration
 from training.fit import Fitted
@@ -37,6 +39,7 @@ Array = npt.NDArray[Any]
 _FEWEST_PER_REASON = 10
 _EVIDENCE = (*EVIDENCE_NUMBERS, *EVIDENCE_CODES)
 _MOST_ROUNDS = 120
+_BLOCKS = 4
 _PATIENCE = 10
 _TREES: Mapping[str, Any] = {
     "objective": "multiclass",
@@ -82,29 +85,25 @@ def refit_reasons(data: Prepared, fitted: Fitted, settings: TrainSettings) -> He
 
 
 def plausible_reasons(
-    data: Prepared, split: Split, head: HeadParts, texts: CodeText | None, *, last: bool
+    data: Prepared, split: Split, fitted: Fitted, settings: TrainSettings, texts: CodeText | None, *, refitted: bool
 ) -> tuple[dict[str, float], dict[str, Any]]:
     """What a reason of each category needs to be plausible, and how often sets so made held the truth in the last slice.
 
-    The figures are those of thresholds from the slice that calibrates. The thresholds to serve are from both slices where
-    `last`, as for heads that are fitted again on all attempts; else the same.
+    The figures are those of thresholds from the slice that calibrates. They serve, too, unless the head is `refitted`: then
+    the thresholds to serve are from all explained failures, in blocks of time, each told by a head of the others.
     """
-    slices = {name: np.flatnonzero(split[name] & _explained(data)) for name in ("calibrate", "test")}
-    rows = np.concatenate(list(slices.values()))
-    known = reasons()
-    truth = [data.encoder.vocabularies["reason"][code] for code in data.rows.reason[rows].tolist()]
-    there = np.array([name in known for name in truth], bool)
-    rows, truth = rows[there], [name for name in truth if name in known]
-    if not len(rows):
+    classes, head = fitted.parts.classes, fitted.parts.head()
+    slices = [np.flatnonzero(split[name] & _explained(data)) for name in ("calibrate", "test")]
+    if not all(map(len, slices)):
         return {}, {}
-    settled = settled_by_code(data.table.iloc[rows], texts)
-    told = head.head().probabilities(_matrix(data, rows))
-    stands = standing(head.classes, told, truth, settled)
-    category = np.array([known[name].category for name in truth], object)
-    early = np.isin(rows, slices["calibrate"])
-    least = least_by_category(stands[early], category[early].tolist())
-    judged = _judged(least, head.classes, told[~early], stands[~early], category[~early], _chosen(settled, ~early))
-    return (least_by_category(stands, category.tolist()) if last else least), judged
+    early, late = (_Told.of(data, rows, classes, head.probabilities(_matrix(data, rows)), texts) for rows in slices)
+    least = least_by_category(early.stands, early.category.tolist())
+    judged = _judged(least, classes, late)
+    if refitted:
+        rows = np.flatnonzero(_explained(data))[-settings.reason_rows :]
+        every = _Told.of(data, rows, classes, _by_others(data, rows, fitted, settings), texts)
+        least = least_by_category(every.stands, every.category.tolist())
+    return least, judged
 
 
 def settled_by_code(table: pd.DataFrame, texts: CodeText | None) -> list[tuple[str, ...] | None]:
@@ -125,9 +124,35 @@ def settled_by_code(table: pd.DataFrame, texts: CodeText | None) -> list[tuple[s
 _CODES = ("code_scheme", "response_code", "advice_code", "trans_status", "trans_status_reason", "card_brand")
 
 
-def _chosen(settled: Sequence[tuple[str, ...] | None], mask: Array) -> list[tuple[str, ...] | None]:
-    """The masked ones."""
-    return [left for left, chosen in zip(settled, mask.tolist(), strict=True) if chosen]
+@dataclass(frozen=True)
+class _Told:
+    """Failures as a head told them, (n, n_classes), with their standing, category and what codes settled, (n,)."""
+
+    probabilities: Array
+    stands: Array
+    category: Array
+    settled: list[tuple[str, ...] | None]
+
+    @classmethod
+    def of(cls, data: Prepared, rows: Array, classes: Sequence[str], told: Array, texts: CodeText | None) -> _Told:
+        settled = settled_by_code(data.table.iloc[rows], texts)
+        truth = [data.encoder.vocabularies["reason"][code] for code in data.rows.reason[rows].tolist()]
+        category = np.array(CATEGORIES, object)[data.outcome[rows] - 1]
+        return cls(told, standing(classes, told, truth, settled), category, settled)
+
+
+def _by_others(data: Prepared, rows: Array, fitted: Fitted, settings: TrainSettings) -> Array:
+    """Probabilities of the rows' reasons, (n, n_classes), each by a head of as many trees that saw other blocks of payments."""
+    parts = fitted.parts
+    begun = np.full(int(data.payment.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(begun, data.payment, data.rows.created)
+    mine = begun[data.payment[rows]]
+    block = np.searchsorted(np.quantile(mine, np.arange(1, _BLOCKS) / _BLOCKS), mine, side="right")
+    told = np.empty((len(rows), len(parts.classes)))
+    for inside in (block == b for b in np.unique(block)):
+        head = _fit(data, rows[~inside], parts.classes, parts.columns, settings, rounds=fitted.rounds).parts.head()
+        told[inside] = head.probabilities(_matrix(data, rows[inside]))
+    return told
 
 
 def _explained(data: Prepared) -> Array:
@@ -149,28 +174,22 @@ def _told(data: Prepared, rows: Array, classes: tuple[str, ...]) -> tuple[Array,
     return _matrix(data, rows[answer >= 0]), answer[answer >= 0]
 
 
-def _judged(
-    least: Mapping[str, float],
-    classes: Sequence[str],
-    told: Array,
-    stands: Array,
-    category: Array,
-    settled: Sequence[tuple[str, ...] | None],
-) -> dict[str, Any]:
+def _judged(least: Mapping[str, float], classes: Sequence[str], late: _Told) -> dict[str, Any]:
     """Coverage of the sets, overall and by category of the true reason, and how many reasons they hold."""
-    if not least or not len(stands):
+    if not least or not len(late.stands):
         return {}
     known = reasons()
     asked = np.array([least[known[name].category] for name in classes])
-    size = np.maximum((told >= asked).sum(axis=1), 1)
-    size = np.array([n if left is None else len(left) for n, left in zip(size.tolist(), settled, strict=True)])
-    held = stands >= np.array([least[name] for name in category.tolist()])
-    by = {name: category == name for name in CATEGORIES}
+    over = (late.probabilities >= asked).sum(axis=1)
+    over += late.probabilities[np.arange(len(over)), (first := named(classes, late.probabilities))] < asked[first]
+    size = [n if left is None else len(left) for n, left in zip(over.tolist(), late.settled, strict=True)]
+    held = late.stands >= np.array([least[name] for name in late.category.tolist()])
+    by = {name: late.category == name for name in CATEGORIES}
     return {
-        "failures": len(stands),
-        "settled_by_codes": round(float(np.mean([left is not None for left in settled])), 4),
+        "failures": len(held),
+        "settled_by_codes": round(float(np.mean([left is not None for left in late.settled])), 4),
         "coverage": round(float(held.mean()), 4),
-        "mean_size": round(float(size.mean()), 3),
+        "mean_size": round(float(np.mean(size)), 3),
         "coverage_by_category": {name: round(float(held[mine].mean()), 4) for name, mine in by.items() if mine.any()},
     }
 

@@ -123,8 +123,10 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         tell("fitting once more, on all attempts, what will serve")
         serving = _refit(data, fitted, recipe, settings)
     texts, least = fit_code_text(), dict[str, float]()
-    if "reason" in validated:
-        least, report["plausible"] = plausible_reasons(data, split, validated["reason"], texts, last=refitted)
+    if "reason" in fitted:
+        least, report["plausible"] = plausible_reasons(
+            data, split, fitted["reason"], settings, texts, refitted=refitted
+        )
     window = {
         "from": int(data.rows.created.min()),
         "until": int(data.rows.created.max()),
