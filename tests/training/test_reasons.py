@@ -1,14 +1,18 @@
 """Reasons are learnt from the failures that were explained, and what stays plausible from failures not seen."""
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from features.attempts import check_attempts
 from features.columns import CATEGORIES
 from models.artefact import load, save
 from models.code_text import CodeText
 from models.tables import diagnose_table
 from training.reasons import settled_by_code
+from training.simulator import simulate
 from training.split import split_by_time
 
 
@@ -29,6 +33,17 @@ def test_a_training_says_how_often_its_sets_hold_the_truth(trained):
     assert set(said["coverage_by_category"]) == set(CATEGORIES)
     assert 0.2 < said["settled_by_codes"] < 0.6
     assert 1.0 <= said["mean_size"] < 4.0
+
+
+def test_of_fresh_failures_the_refitted_head_s_sets_hold_the_truth_as_often_as_promised(trained):
+    table = check_attempts(simulate(6000, 12, "base").attempts, now=datetime(2026, 11, 1, tzinfo=UTC))
+    told = diagnose_table(trained.artefact, table)
+    truth = table.set_index("attempt_id").loc[told["attempt_id"], "reason"].astype(object).to_numpy()
+    held = [
+        true in said.split("|") for true, said in zip(truth, told["plausible"], strict=True) if isinstance(true, str)
+    ]
+    assert len(held) > 1500
+    assert 0.87 <= np.mean(held) <= 0.93
 
 
 def test_what_a_code_decides_leaves_one_reason(diagnosed):
