@@ -17,6 +17,7 @@ BENCHMARKS = {
     "quality": "benchmarks.quality",
     "rules": "benchmarks.rules",
     "codes": "benchmarks.codes",
+    "diagnosis": "benchmarks.diagnosis",
     "policies": "benchmarks.policies",
 }
 """Module by name, in the order in which they run; each has `figures()`."""

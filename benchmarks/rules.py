@@ -55,6 +55,7 @@ class Tempting:
 
     fingerprint = "sha256:0"
     code_text = None
+    plausible = None
 
     def __init__(self) -> None:
         self.forbidden = ""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from features.rows import Encoder
 from models.additive import Additive
 from models.booster import Booster
 from models.code_text import CodeText
+from models.conformal import checked
 from models.heads import STAGES, Blend, Calibration, Head, OutcomeModel
 
 __all__ = ["FORMAT", "Artefact", "HeadParts", "load", "save"]
@@ -64,6 +65,7 @@ class Artefact:
 
     `ways` are (method, route) by country, most used first. `window` holds `from`, `until` and `judged_from` (microseconds):
     when the training attempts begin and end, and from when on the validated heads were judged. `about` is for people.
+    `plausible` is what a reason of each category needs to be plausible (`models.conformal`).
     """
 
     encoder: Encoder
@@ -76,6 +78,7 @@ class Artefact:
     ways: Mapping[str, Sequence[tuple[str, str | None]]]
     window: Mapping[str, int]
     about: Mapping[str, Any]
+    plausible: Mapping[str, float] = field(default_factory=dict)
 
     def outcome_model(self, *, validated: bool = False) -> OutcomeModel:
         """The heads that serve; or, `validated`, those that were judged."""
@@ -107,6 +110,7 @@ def save(artefact: Artefact, folder: Path) -> None:
         "ways": {country: [list(way) for way in ways] for country, ways in artefact.ways.items()},
         "window": dict(artefact.window),
         "about": dict(artefact.about),
+        "plausible": dict(artefact.plausible),
     }
     (folder / "model.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
     write_manifest(folder)
@@ -145,6 +149,7 @@ def load(folder: Path) -> Artefact:
             ways={country: [(m, r) for m, r in ways] for country, ways in told["ways"].items()},
             window=told["window"],
             about=told["about"],
+            plausible=checked(told.get("plausible", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactMismatch(f"model.json: not a model's description ({type(error).__name__}: {error})") from error

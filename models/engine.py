@@ -49,6 +49,9 @@ class Predictor(Protocol):
     code_text: CodeText | None
     """What reads a code that no table has; None where nothing does."""
 
+    plausible: Mapping[str, float] | None
+    """What a reason of each category needs to be plausible, as `by_model` takes it; None where nothing says."""
+
     def ways_to_pay(self, country: str) -> Sequence[tuple[str, str | None]]:
         """(method, route) seen in that country, most used first."""
 
@@ -233,7 +236,7 @@ class Engine:
         codes = read_evidence(evidence, attempt.get("card_brand"), texts)
         diagnosis = by_code(codes)
         if diagnosis is None and predictor is not None:
-            diagnosis = by_model(predictor.reasons(attempt, request.previous, evidence))
+            diagnosis = by_model(predictor.reasons(attempt, request.previous, evidence), predictor.plausible)
         if diagnosis is None:
             diagnosis = by_rules(codes, evidence.get("last_event"))
         plan = table.plan(diagnosis.reason, diagnosis.sub_reason) if diagnosis else table.plan(None)

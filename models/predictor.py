@@ -60,16 +60,18 @@ class Predictor:
         history: History,
         ways: Mapping[str, Sequence[tuple[str, str | None]]],
         code_text: CodeText | None = None,
+        plausible: Mapping[str, float] | None = None,
     ) -> None:
         self.fingerprint = fingerprint()
         self.code_text = code_text
+        self.plausible = plausible
         self._encoder, self._model, self._history, self._ways = encoder, model, history, ways
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
         """Read an artefact's folder. Raises ArtifactMismatch, naming the difference."""
         read = artefact.load(Path(folder))
-        loaded = cls(read.encoder, read.outcome_model(), read.history, read.ways, read.code_text)
+        loaded = cls(read.encoder, read.outcome_model(), read.history, read.ways, read.code_text, read.plausible)
         loaded._warm()
         return loaded
 

@@ -83,7 +83,7 @@ def diagnose_table(artefact: Artefact | None, table: pd.DataFrame, past: pd.Data
             matrix = matrix_of(artefact, table, past)[failed]
             names, told = model.reason_probability(matrix, artefact.encoder.evidence_of_table(asked))
             probabilities = [dict(zip(names, row, strict=True)) for row in told.tolist()]
-    texts = artefact.code_text if artefact is not None else None
+    texts, least = (artefact.code_text, artefact.plausible) if artefact is not None else (None, {})
     evidence = _fields(asked[[name for name in _EVIDENCE if name in asked]])
     brands = asked["card_brand"].astype(object).to_list() if "card_brand" in asked else [None] * len(asked)
     out = []
@@ -91,7 +91,7 @@ def diagnose_table(artefact: Artefact | None, table: pd.DataFrame, past: pd.Data
         asked["attempt_id"], evidence, brands, probabilities, strict=True
     ):
         codes = read_evidence(left, brand if isinstance(brand, str) else None, texts)
-        found = by_code(codes) or (by_model(told_by_model) if told_by_model else None)
+        found = by_code(codes) or (by_model(told_by_model, least) if told_by_model else None)
         found = found or by_rules(codes, left.get("last_event"))
         shares = found.category_probability if found else {}
         out.append(
@@ -181,7 +181,12 @@ class _MovingPast:
         self._next = 0
         self._payments = [one["payment_id"] for one in fields]
         predictor = Predictor(
-            artefact.encoder, artefact.outcome_model(), self._history, artefact.ways, artefact.code_text
+            artefact.encoder,
+            artefact.outcome_model(),
+            self._history,
+            artefact.ways,
+            artefact.code_text,
+            artefact.plausible,
         )
         self._engine = Engine(predictor, rules=rules)
 

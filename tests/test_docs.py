@@ -225,6 +225,7 @@ class Even:
 
     fingerprint = "sha256:0"
     code_text = None
+    plausible = None
 
     def ways_to_pay(self, country: str):
         return [("card", "north"), ("quick_pay", None)]

@@ -15,12 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES, OUTCOMES
-from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, features
+from features.definitions import features
 from features.errors import BadInput
 from features.history import History, features_in_passing
 from features.kernel import N_FEATURES
 from features.rows import Encoder, Rows
-from features.taxonomy import reasons
 from models.additive import Additive
 from models.artefact import Artefact, HeadParts
 from models.heads import STAGES, Blend, Calibration, OutcomeModel
@@ -31,6 +30,7 @@ from training.code_text import fit_code_text
 from training.fit import Fitted, Recipe, fit_head, usable_columns
 from training.metrics import Resampler
 from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
+from training.reasons import fit_reasons, plausible_reasons, refit_reasons
 from training.select import choose_recipe
 from training.settings import TrainSettings
 from training.split import SLICES, Split, split_by_time
@@ -45,8 +45,6 @@ Tell = Callable[[str], None]
 
 _FEWEST = 200  # attempts with an outcome; below, no slice of time could judge anything
 _FEWEST_EXPLAINED = 100  # explained failures, below which no stage has a head
-_FEWEST_PER_REASON = 10
-_REASON_RATE, _REASON_ROUNDS = 0.15, 50  # a tree for each of some twenty reasons in every round: few rounds
 
 
 @dataclass(frozen=True)
@@ -126,6 +124,11 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     if refitted:
         tell("fitting once more, on all attempts, what will serve")
         serving = _refit(data, fitted, recipe, settings)
+    texts, least = fit_code_text(), dict[str, float]()
+    if "reason" in fitted:
+        least, report["plausible"] = plausible_reasons(
+            data, split, fitted["reason"], settings, texts, refitted=refitted
+        )
     window = {
         "from": int(data.rows.created.min()),
         "until": int(data.rows.created.max()),
@@ -143,10 +146,11 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         blend=blend,
         category_shares=shares,
         history=data.history.keep(settings.keep_customers),
-        code_text=fit_code_text(),
+        code_text=texts,
         ways=_ways(data.table),
         window=window,
         about=about,
+        plausible=least,
     )
     report |= {
         "calibration": notes,
@@ -228,7 +232,7 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
                 f"{name} head: {trees.rounds} trees, from {int((answer[seen] == 0).sum()):,} failures; "
                 f"curves count {share:.0%} beside them"
             )
-        found = _fit_reasons(data, split, columns, settings)
+        found = fit_reasons(data, split, columns, settings)
         if found is not None:
             heads["reason"] = found
             tell(f"reason head: {found.rounds} trees for each of {len(found.parts.classes)} reasons")
@@ -251,41 +255,6 @@ def _reached(outcome: Array, stage: str) -> tuple[Array, Array]:
     place = STAGES.index(stage)
     rows = (outcome >= 0) & (outcome < 5) & ~np.isin(outcome, codes[:place])
     return rows, (outcome != codes[place]).astype(int)
-
-
-def _reason_data(data: Prepared, rows: Array, classes: tuple[str, ...]) -> tuple[Array, Array]:
-    """Features with evidence, and the index of the reason, of the rows whose reason is one of `classes`."""
-    vocabulary = data.encoder.vocabularies["reason"]
-    index = np.array([classes.index(name) if name in classes else -1 for name in vocabulary] + [-1])
-    answer = index[data.rows.reason[rows]]
-    rows, answer = rows[answer >= 0], answer[answer >= 0]
-    evidence = data.encoder.evidence_of_table(data.table.iloc[rows])
-    return np.hstack([data.matrix[rows], evidence]), answer
-
-
-def _fit_reasons(data: Prepared, split: Split, columns: tuple[int, ...], settings: TrainSettings) -> Fitted | None:
-    failed = (data.outcome > 0) & (data.outcome < 5) & (data.rows.reason >= 0)
-    fit = np.flatnonzero(split["fit"] & failed)[-settings.reason_rows :]
-    stop = np.flatnonzero(split["stop"] & failed)
-    vocabulary = data.encoder.vocabularies["reason"]
-    counts = np.bincount(data.rows.reason[fit], minlength=len(vocabulary))
-    known = reasons()
-    classes = tuple(
-        name for name, count in zip(vocabulary, counts, strict=True) if count >= _FEWEST_PER_REASON and name in known
-    )
-    if len(classes) < 3 or not len(stop):
-        return None
-    places = (*columns, *range(N_FEATURES, N_FEATURES + len(EVIDENCE_NUMBERS) + len(EVIDENCE_CODES)))
-    matrix, answer = _reason_data(data, fit, classes)
-    return fit_head(
-        matrix,
-        answer,
-        classes,
-        Recipe(places),
-        replace(settings, max_rounds=_REASON_ROUNDS),
-        stop=_reason_data(data, stop, classes),
-        learning_rate=_REASON_RATE,
-    )
 
 
 def _blended(
@@ -327,17 +296,14 @@ def _refit(
     outcome, matrix = data.outcome, data.matrix
     heads = {}
     for name, found in fitted.items():
-        columns, classes, rate = found.parts.columns, found.parts.classes, None
         if name == "reason":
-            failed = np.flatnonzero((outcome > 0) & (outcome < 5) & (data.rows.reason >= 0))
-            seen, answer = _reason_data(data, failed[-settings.reason_rows :], classes)
-            kind, rate = Recipe(columns), _REASON_RATE
-        else:
-            rows, answer = (outcome >= 0, (outcome != 0).astype(int)) if name == "success" else _reached(outcome, name)
-            seen, answer = matrix[rows], answer[rows]
-            kind = recipe if name == "success" else Recipe(columns, stage=True)
-        again = fit_head(seen, answer, classes, kind, settings, rounds=found.rounds, learning_rate=rate)
-        curves = fit_additive(seen, answer == 0, columns) if found.curves else None
+            heads[name] = refit_reasons(data, found, settings)
+            continue
+        rows, answer = (outcome >= 0, (outcome != 0).astype(int)) if name == "success" else _reached(outcome, name)
+        columns, seen = found.parts.columns, matrix[rows]
+        kind = recipe if name == "success" else Recipe(columns, stage=True)
+        again = fit_head(seen, answer[rows], found.parts.classes, kind, settings, rounds=found.rounds)
+        curves = fit_additive(seen, answer[rows] == 0, columns) if found.curves else None
         heads[name] = _beside(again.parts, curves, found.curves)
     return heads
 

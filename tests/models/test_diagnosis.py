@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from features.taxonomy import reasons
 from models.code_text import CodeText
-from models.diagnosis import PLAUSIBLE, by_code, by_model, by_rules, read_evidence
+from models.conformal import LEVEL
+from models.diagnosis import by_code, by_model, by_rules, read_evidence
 
 REASONS = list(reasons())
 probabilities = st.lists(st.floats(0.001, 1.0), min_size=len(REASONS), max_size=len(REASONS)).map(
@@ -33,6 +34,11 @@ def test_an_authentication_tells_where_the_code_leaves_it_open():
     code = {"code_scheme": "stripe", "response_code": "payment_intent_authentication_failure"}
     assert settled(**code) is None
     assert settled(**code, trans_status="N", trans_status_reason="04") == "auth_attempts_exceeded"
+
+
+def test_an_authentication_that_only_says_failed_settles_nothing():
+    assert settled(trans_status="N", trans_status_reason="01") is None
+    assert settled(trans_status="N", trans_status_reason="09") == "authentication_failed"
 
 
 def test_an_authentication_settles_the_cause_where_there_is_no_code():
@@ -68,8 +74,8 @@ def test_a_silent_code_may_still_forbid_another_try():
 def test_plausible_reasons_are_the_fewest_that_reach_the_level(p):
     found = by_model(p)
     together = sum(p[reason] for reason in found.plausible)
-    assert together >= PLAUSIBLE - 1e-9
-    assert together - p[found.plausible[-1]] < PLAUSIBLE
+    assert together >= LEVEL - 1e-9
+    assert together - p[found.plausible[-1]] < LEVEL
     assert min(p[r] for r in found.plausible) >= max((p[r] for r in REASONS if r not in found.plausible), default=0)
 
 

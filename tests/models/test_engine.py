@@ -36,6 +36,7 @@ SILENT = {"code_scheme": "iso8583", "response_code": "05"}
 class FakePredictor:
     fingerprint = "sha256:0"
     code_text = None
+    plausible = None
 
     def __init__(self, success=None, reasons=None, outcome=0.6):
         self.success = success or {}

@@ -23,6 +23,7 @@ CALLS = 4_000
 class Model:
     fingerprint = "sha256:0"
     code_text = None
+    plausible = None
 
     def __init__(self, success):
         self.success = success

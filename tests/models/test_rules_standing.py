@@ -42,6 +42,7 @@ class Model:
 
     fingerprint = "sha256:0"
     code_text = None
+    plausible = None
 
     def ways_to_pay(self, country):
         return [("card", "harbor"), ("wallet", None)]

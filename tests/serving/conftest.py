@@ -17,6 +17,7 @@ class SteadyPredictor:
 
     fingerprint = "sha256:0"
     code_text = None
+    plausible = None
 
     def ways_to_pay(self, country):
         return [("card", "north"), ("wallet", None)]

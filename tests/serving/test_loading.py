@@ -92,6 +92,7 @@ class TestLoad:
         class Predictor:
             fingerprint = "sha256:0"
             code_text = None
+            plausible = None
 
             @classmethod
             def load(cls, folder):
