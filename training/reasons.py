@@ -239,4 +239,4 @@ def _fit(
     best = booster.best_iteration if stop is not None else booster.current_iteration()
     curve = tuple(curves["stop"]["multi_logloss"]) if stop is not None else ()
     text = booster.model_to_string(num_iteration=best)
-    return Fitted(HeadParts(text, columns, classes, Calibration.none(len(classes))), best, curve, booster)
+    return Fitted(HeadParts(text, columns, classes, Calibration.none(len(classes))), best, curve, _booster=booster)
