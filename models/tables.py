@@ -211,15 +211,14 @@ def _recommended(
     for candidate in candidates:
         name = candidate["candidate_id"]
         rank, row = ranked.get(name, (None, {}))
-        p = row.get("success_probability")
         out.append(
             {
                 "attempt_id": attempt["attempt_id"],
                 "candidate_id": name,
                 "rank": rank,
                 "action": row.get("action"),
-                "success_probability": p,
-                "expected_value": None if p is None else p * attempt["amount_minor"],
+                "success_probability": row.get("success_probability"),
+                "expected_value": row.get("expected_value"),
                 "blocked_by": blocked.get(name),
             }
         )

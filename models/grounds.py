@@ -1,0 +1,168 @@
+"""What a ranking rests on: how many attempts like a candidate were seen, and what speaks for it against another.
+
+A reason is given only if it moved the score: the features that it speaks of, put back to those of the other candidate,
+lower the log-odds of success. Its numbers are those of the past that the model keeps, older attempts counting less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from features.definitions import feature_names
+from models.phrases import Seen, Side, told_by
+
+if TYPE_CHECKING:
+    from features.history import History
+
+__all__ = ["BELIEF", "MOST_REASONS", "Chances", "evidence_of"]
+
+Array = npt.NDArray[Any]
+Row = Mapping[str, Any]
+
+BELIEF = 3.0
+"""Attempts' worth of belief in the success rate of a way to pay, beside the model; measured on trainings with few attempts."""
+
+MOST_REASONS = 3
+FEW = 30
+"""Fewer attempts than this are few."""
+
+_LEAST_MOVE = 0.02  # in log-odds: less than half a point of probability moves nobody
+_TINY = 1e-9
+_MONTH = 2
+_WAY, _KEYS_READ = 7, {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
+
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "payment": (
+        "last_", "same_method", "same_route", "same_flow", "method_tries", "route_tries", "way_tries",
+        "method_last_reason", "method_same_",
+    ),
+    "customer": ("customer_method_",),
+    "route": ("route", "route_success_", "route_technical_"),
+    "issuer": (
+        "issuer", "issuer_country", "issuer_success_", "issuer_technical_", "issuer_bank_", "issuer_route_", "cross_border",
+        "card_", "network_token",
+    ),
+    "method": ("method", "method_success_", "way_success_"),
+    "authentication": ("auth_",),
+    "stored": ("stored",),
+    "wait": ("hour", "weekend", "day_of_month", "seconds_since_"),
+}  # fmt: skip
+"""The features that each kind of reason speaks of: a name, or, ending in an underscore, how it begins."""
+
+
+class Model(Protocol):
+    """Scores rows."""
+
+    def success_probability(self, matrix: Array, *, few: bool = False) -> Array:
+        """P(success), shape (n,)."""
+
+
+@cache
+def _places() -> dict[str, Array]:
+    """Which columns of the matrix each kind of reason speaks of."""
+    names = feature_names()
+    return {
+        kind: np.array([i for i, name in enumerate(names) if any(_fits(name, one) for one in wanted)])
+        for kind, wanted in _COLUMNS.items()
+    }
+
+
+def _fits(name: str, wanted: str) -> bool:
+    return name.startswith(wanted) if wanted.endswith("_") else name == wanted
+
+
+class Asked(NamedTuple):
+    """What was scored: the attempts that candidates would be, the names of their slots in the past, their features."""
+
+    attempts: Sequence[Row]
+    names: Sequence[Sequence[str | None]]
+    matrix: Array
+    model: Model
+    history: History
+
+
+class Chances(list[float]):
+    """Success probabilities of candidates, that can say what they rest on."""
+
+    def __init__(self, told: Sequence[float], asked: Asked) -> None:
+        super().__init__(told)
+        self._asked = asked
+        history = asked.history
+        slots = [history.slots.get(names[_WAY] or "", -1) for names in asked.names]
+        self.like: list[float] = [0.0] * len(slots)
+        """How many attempts that paid the same way (country, method, brand, route, authentication) were seen, fading by half
+        in 30 days."""
+        if len(history.times):
+            where = np.array(slots)
+            seen = history.sums[where, _MONTH].sum(axis=1)
+            created = np.array([attempt["created_at"] for attempt in asked.attempts])
+            hours = np.maximum(created - history.times[where], 0) / 3.6e9
+            self.like = np.where(where < 0, 0.0, seen * np.exp2(-hours / 720.0)).tolist()
+
+    def believed(self, place: int) -> float:
+        """The probability, pulled towards the success rate of its way to pay where few attempts went it."""
+        n = self.like[place]
+        rate = float(self._asked.matrix[place, _rate_column()])
+        return (n * self[place] + BELIEF * rate) / (n + BELIEF)
+
+    def why(self, place: int, against: int) -> tuple[str, ...]:
+        """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
+        asked = self._asked
+        ours, theirs = asked.matrix[place], asked.matrix[against]
+        sides = self._side(place), self._side(against)
+        found = [
+            (text, columns)
+            for kind, columns in _places().items()
+            if (text := told_by(kind, *sides)) is not None and not _equal(ours[columns], theirs[columns])
+        ]
+        if not found:
+            return ()
+        rows = np.repeat(ours[None, :], len(found), axis=0)
+        for row, (_, columns) in zip(rows, found, strict=True):
+            row[columns] = theirs[columns]
+        without = np.clip(asked.model.success_probability(rows, few=True), _TINY, 1.0 - _TINY)
+        mine = min(max(self[place], _TINY), 1.0 - _TINY)
+        moved = np.log(mine / (1.0 - mine)) - np.log(without / (1.0 - without))
+        order = np.argsort(-moved, kind="stable")[:MOST_REASONS]
+        return tuple(found[i][0] for i in order if moved[i] > _LEAST_MOVE)
+
+    def _side(self, place: int) -> Side:
+        asked = self._asked
+        attempt, history = asked.attempts[place], asked.history
+        names = asked.names[place]
+        seen = {}
+        for kind, key in _KEYS_READ.items():
+            slot = history.slots.get(names[key] or "")
+            if slot is not None:
+                sums = history.sums[slot, _MONTH]
+                seen[kind] = Seen(float(sums[0]), float(sums.sum()), int(history.streaks[slot]))
+        tries = {name: int(asked.matrix[place, column]) for name, column in _tries_columns().items()}
+        return Side(attempt, seen, tries)
+
+
+@cache
+def _rate_column() -> int:
+    return feature_names().index("way_success_rate_30d")
+
+
+@cache
+def _tries_columns() -> dict[str, int]:
+    return {name: feature_names().index(f"{name}_tries") for name in ("method", "route", "way")}
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def evidence_of(like: float) -> str:
+    """What a ranking rests on, in words.
+
+    >>> evidence_of(1240.4), evidence_of(12.0)
+    ('1,240 attempts like this', 'few attempts like this: 12')
+    """
+    return f"{like:,.0f} attempts like this" if like >= FEW else f"few attempts like this: {like:.0f}"
