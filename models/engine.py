@@ -18,7 +18,7 @@ from models.answer import Verdict, answer_of, compared
 from models.choice import Option, best, first_step, own_means, ranked, screen, screen_before
 from models.code_text import CodeText
 from models.diagnosis import Diagnosis, Evidence, by_code, by_model, by_rules, read_evidence
-from models.grounds import Chances, evidence_of
+from models.grounds import Chances
 from models.policies import CERTAIN, Decision, Drawn, Greedy, Policy, Way, chance, draw
 from models.rules import RuleBook, network_rules
 from models.rules_standing import AttemptState, Standing
@@ -334,10 +334,8 @@ class Engine:
     ) -> Option:
         """The option with its success probability and its value, and what they rest on, where the model says it."""
         success = float(chances[place] if success is None else success)
-        believed, evidence = success, None
-        if isinstance(chances, Chances):
-            believed, evidence = chances.believed(place), evidence_of(chances.like[place])
-        value = self.worth.of(attempt, option.candidate or {}, believed, retry=retry)
+        evidence = chances.evidence[place] if isinstance(chances, Chances) else None
+        value = self.worth.of(attempt, option.candidate or {}, success, retry=retry)
         return option._replace(success=success, value=value, evidence=evidence, place=place)
 
     def _drawn(

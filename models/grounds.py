@@ -19,13 +19,10 @@ from models.phrases import Seen, Side, told_by
 if TYPE_CHECKING:
     from features.history import History
 
-__all__ = ["BELIEF", "MOST_REASONS", "Chances", "evidence_of"]
+__all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
 
 Array = npt.NDArray[Any]
 Row = Mapping[str, Any]
-
-BELIEF = 3.0
-"""Attempts' worth of belief in the success rate of a way to pay, beside the model; measured on trainings with few attempts."""
 
 MOST_REASONS = 3
 FEW = 30
@@ -34,7 +31,7 @@ FEW = 30
 _LEAST_MOVE = 0.02  # in log-odds: less than half a point of probability moves nobody
 _TINY = 1e-9
 _MONTH = 2
-_WAY, _KEYS_READ = 7, {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
+_METHOD, _WAY, _KEYS_READ = 3, 7, {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "payment": (
@@ -92,23 +89,23 @@ class Chances(list[float]):
     def __init__(self, told: Sequence[float], asked: Asked) -> None:
         super().__init__(told)
         self._asked = asked
-        history = asked.history
-        slots = [history.slots.get(names[_WAY] or "", -1) for names in asked.names]
-        self.like: list[float] = [0.0] * len(slots)
-        """How many attempts that paid the same way (country, method, brand, route, authentication) were seen, fading by half
-        in 30 days."""
-        if len(history.times):
-            where = np.array(slots)
-            seen = history.sums[where, _MONTH].sum(axis=1)
-            created = np.array([attempt["created_at"] for attempt in asked.attempts])
-            hours = np.maximum(created - history.times[where], 0) / 3.6e9
-            self.like = np.where(where < 0, 0.0, seen * np.exp2(-hours / 720.0)).tolist()
+        self.evidence: list[str] = [
+            _evidence(way, method, attempt["method"])
+            for way, method, attempt in zip(self._seen(_WAY), self._seen(_METHOD), asked.attempts, strict=True)
+        ]
+        """In words, how many attempts that paid the same way (country, method, brand, route, authentication) were seen."""
 
-    def believed(self, place: int) -> float:
-        """The probability, pulled towards the success rate of its way to pay where few attempts went it."""
-        n = self.like[place]
-        rate = float(self._asked.matrix[place, _rate_column()])
-        return (n * self[place] + BELIEF * rate) / (n + BELIEF)
+    def _seen(self, key: int) -> list[float]:
+        """How many attempts of each candidate's kind were seen, fading by half in 30 days."""
+        history, attempts = self._asked.history, self._asked.attempts
+        where = np.array([history.slots.get(names[key] or "", -1) for names in self._asked.names])
+        if not len(history.times):
+            return [0.0] * len(where)
+        created = np.array([attempt["created_at"] for attempt in attempts])
+        hours = np.maximum(created - history.times[where], 0) / 3.6e9
+        faded = history.sums[where, _MONTH].sum(axis=1) * np.exp2(-hours / 720.0)
+        found: list[float] = np.where(where < 0, 0.0, faded).tolist()
+        return found
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
@@ -146,11 +143,6 @@ class Chances(list[float]):
 
 
 @cache
-def _rate_column() -> int:
-    return feature_names().index("way_success_rate_30d")
-
-
-@cache
 def _tries_columns() -> dict[str, int]:
     return {name: feature_names().index(f"{name}_tries") for name in ("method", "route", "way")}
 
@@ -159,10 +151,12 @@ def _equal(a: Array, b: Array) -> bool:
     return bool(((a == b) | ((a != a) & (b != b))).all())
 
 
-def evidence_of(like: float) -> str:
-    """What a ranking rests on, in words.
+def _evidence(way: float, method: float, name: str) -> str:
+    """What a ranking rests on.
 
-    >>> evidence_of(1240.4), evidence_of(12.0)
-    ('1,240 attempts like this', 'few attempts like this: 12')
+    >>> _evidence(1240.4, 8000.0, "card"), _evidence(12.0, 8000.0, "card")
+    ('1,240 attempts like this', 'few attempts like this: 12; 8,000 by card')
     """
-    return f"{like:,.0f} attempts like this" if like >= FEW else f"few attempts like this: {like:.0f}"
+    if way >= FEW:
+        return f"{way:,.0f} attempts like this"
+    return f"few attempts like this: {way:.0f}; {method:,.0f} by {name}"
