@@ -17,6 +17,7 @@ BENCHMARKS = {
     "rules": "benchmarks.rules",
     "codes": "benchmarks.codes",
     "policies": "benchmarks.policies",
+    "decisions": "benchmarks.decisions",
 }
 """Module by name, in the order in which they run; each has `figures()`."""
 

@@ -27,7 +27,7 @@ from models.predictor import Predictor
 from models.success_rate import SuccessRate
 from training.simulator import simulate
 
-__all__ = ["Spell", "figures", "left_after", "moves"]
+__all__ = ["KEPT", "MOST", "Spell", "Street", "figures", "left_after", "moves"]
 
 Array = npt.NDArray[Any]
 

@@ -98,7 +98,7 @@ class Chances(list[float]):
     def _seen(self, key: int) -> list[float]:
         """How many attempts of each candidate's kind were seen, fading by half in 30 days."""
         history, attempts = self._asked.history, self._asked.attempts
-        where = np.array([history.slots.get(names[key] or "", -1) for names in self._asked.names])
+        where = np.array([history.slots.get(names[key] or "", -1) for names in self._asked.names], np.int64)
         if not len(history.times):
             return [0.0] * len(where)
         created = np.array([attempt["created_at"] for attempt in attempts])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from features.fingerprint import fingerprint
 from features.history import History, features_of_request
+from features.kernel import N_FEATURES
 from features.rows import Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact
@@ -141,10 +142,11 @@ class Predictor:
         attempt: Mapping[str, Any],
         previous: Sequence[Mapping[str, Any]],
         candidates: Sequence[Mapping[str, Any]],
-    ) -> list[float]:
-        """The success probability of each candidate as the next thing done after `previous`, as Chances."""
+    ) -> Chances:
+        """The success probability of each candidate as the next thing done after `previous`."""
         if not candidates:
-            return []
+            nothing = np.empty((0, N_FEATURES), np.float32)
+            return Chances((), Asked((), (), nothing, self._model, self._history))
         at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
         known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
         asked = [what_if(attempt, one, at, previous) for one in candidates]
