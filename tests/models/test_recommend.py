@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from features.attempts import check_attempts
+from models.engine import Engine, EngineSettings, ScoreRequest
 from models.fees import Fee, Fees
 from models.grounds import Chances
 from models.predictor import Predictor
@@ -13,6 +14,7 @@ from training.settings import TrainSettings
 from training.simulator import simulate
 from training.train import train
 
+OWN = ("method", "route", "auth_flow", "auth_steps")
 NOW = pd.Timestamp("2026-06-01T00:00:00Z").to_pydatetime()
 
 
@@ -127,3 +129,34 @@ def test_features_that_are_kept_for_the_next_question_are_of_the_same_attempt(pr
     assert predictor.outcome(other, previous) != first
     assert predictor.outcome(one, previous) == first
     assert predictor.reasons(one, previous, {}) != predictor.reasons(other, previous, {})
+
+
+def test_an_answer_says_what_its_ranking_rests_on_and_what_speaks_for_the_suggestion(predictor):
+    attempt = {**ATTEMPT, "attempt_id": "a1", "payment_id": "p1"}
+    candidates = (
+        {"candidate_id": "same", "method": "card", "route": "north"},
+        {"candidate_id": "wallet", "method": "wallet", "route": "direct", "auth_flow": "none", "auth_steps": 0},
+    )
+    evidence = {"code_scheme": "iso8583", "response_code": "51", "duration_s": 9.0}
+    answer = Engine(predictor).score(ScoreRequest(attempt, evidence, (), candidates), request_id="r")
+    assert all("attempts like this" in row["evidence"] for row in answer["ranking"])
+    cause, *grounds = answer["suggestion"]["because"]
+    assert answer["suggestion"]["candidate_id"] == "wallet"
+    assert cause == "code 51 (iso8583): there is not enough money on the account"
+    failed = {**attempt, **evidence, "resolved_at": attempt["created_at"] + 9_000_000,
+              "outcome": "bank_decline", "reason": "insufficient_funds"}  # fmt: skip
+    told = predictor.candidate_success(attempt, (failed,), candidates).why(1, 0)
+    assert tuple(grounds[: len(told[:2])]) == told[:2] != ()
+
+
+def test_before_an_attempt_the_reasons_are_against_the_attempt_as_it_is(predictor):
+    attempt = {**ATTEMPT, "attempt_id": "a1", "payment_id": "p1"}
+    wallet = {"candidate_id": "wallet", "method": "wallet", "route": "direct", "auth_flow": "none", "auth_steps": 0}
+    answer = Engine(predictor, settings=EngineSettings(proceed_margin=-1.0)).score(
+        ScoreRequest(attempt, None, (), (wallet,)), request_id="r"
+    )
+    assert answer["suggestion"]["candidate_id"] == "wallet"
+    chances = predictor.candidate_success(attempt, (), [{name: ATTEMPT[name] for name in OWN}, wallet])
+    told = chances.why(1, 0)[:2]
+    assert tuple(answer["suggestion"]["because"][: len(told)]) == told
+    assert answer["suggestion"]["success_probability"] == chances[1]
