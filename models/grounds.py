@@ -91,31 +91,34 @@ class Chances(list[float]):
         self._asked = asked
         self.evidence: list[str] = [
             _evidence(way, method, attempt["method"])
-            for way, method, attempt in zip(self._seen(_WAY), self._seen(_METHOD), asked.attempts, strict=True)
+            for (way, method), attempt in zip(self._seen(), asked.attempts, strict=True)
         ]
         """In words, how many attempts that paid the same way (country, method, brand, route, authentication) were seen."""
 
-    def _seen(self, key: int) -> list[float]:
-        """How many attempts of each candidate's kind were seen, fading by half in 30 days."""
+    def _seen(self) -> list[list[float]]:
+        """How many attempts of each candidate's way and of its method were seen, fading by half in 30 days."""
         history, attempts = self._asked.history, self._asked.attempts
-        where = np.array([history.slots.get(names[key] or "", -1) for names in self._asked.names], np.int64)
+        slot = history.slots.get
+        pairs = [(slot(names[_WAY] or "", -1), slot(names[_METHOD] or "", -1)) for names in self._asked.names]
+        where = np.array(pairs, np.int64).reshape(-1, 2)
         if not len(history.times):
-            return [0.0] * len(where)
-        created = np.array([attempt["created_at"] for attempt in attempts])
+            return [[0.0, 0.0]] * len(where)
+        created = np.array([attempt["created_at"] for attempt in attempts])[:, None]
         hours = np.maximum(created - history.times[where], 0) / 3.6e9
-        faded = history.sums[where, _MONTH].sum(axis=1) * np.exp2(-hours / 720.0)
-        found: list[float] = np.where(where < 0, 0.0, faded).tolist()
+        faded = history.sums[where, _MONTH].sum(axis=-1) * np.exp2(-hours / 720.0)
+        found: list[list[float]] = np.where(where < 0, 0.0, faded).tolist()
         return found
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
         asked = self._asked
         ours, theirs = asked.matrix[place], asked.matrix[against]
+        differ = (ours != theirs) & ((ours == ours) | (theirs == theirs))
         sides = self._side(place), self._side(against)
         found = [
             (text, columns)
             for kind, columns in _places().items()
-            if (text := told_by(kind, *sides)) is not None and not _equal(ours[columns], theirs[columns])
+            if differ[columns].any() and (text := told_by(kind, *sides)) is not None
         ]
         if not found:
             return ()
@@ -145,10 +148,6 @@ class Chances(list[float]):
 @cache
 def _tries_columns() -> dict[str, int]:
     return {name: feature_names().index(f"{name}_tries") for name in ("method", "route", "way")}
-
-
-def _equal(a: Array, b: Array) -> bool:
-    return bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _evidence(way: float, method: float, name: str) -> str:

@@ -44,30 +44,31 @@ class Worth:
 
         `retry`: the attempt has failed, so that trying its card again may cost a fee of the network.
         """
-        full = self.full(attempt)
-        same = candidate.get("method", attempt["method"]) == attempt["method"]
-        means: Row = {**attempt, "auth_steps": None, **candidate} if same else candidate
-        if same and means.get("auth_flow") == attempt.get("auth_flow") and means["auth_steps"] is None:
-            means = {**means, "auth_steps": attempt.get("auth_steps")}
-        value = success * full - full * self._share_of_effort(means, candidate.get("wait_s") or 0.0)
+        full, get = self.full(attempt), candidate.get
+        same = get("method", attempt["method"]) == attempt["method"]
+        flow, steps = get("auth_flow"), get("auth_steps")
+        if same:
+            flow = attempt.get("auth_flow") if flow is None else flow
+            steps = attempt.get("auth_steps") if steps is None and flow == attempt.get("auth_flow") else steps
+        if steps is None:
+            steps = int(flow in _ASKED_OF_CUSTOMER)
+        effort, wait_s = self._effort, get("wait_s") or 0.0
+        share: float = effort.step * steps
+        if effort.methods:
+            share += effort.methods.get(get("method", attempt["method"]), 0.0)
+        if wait_s > 0.0:
+            share += effort.wait + effort.hour * min(wait_s / 3600.0, _MOST_HOURS)
+        value = full * (success - share)
         if self.fees is not None and self.fees.currency == attempt["currency"]:
-            value -= self._minor * self._paid(attempt, means, success, retry=retry and same)
+            route = get("route") or (attempt.get("route") if same else None)
+            named = route if self.fees.by == "route" else get("method", attempt["method"])
+            value -= self._minor * self._paid(self.fees, named, success)
+            if retry and same:
+                value -= self._minor * self.fees.retries.get(attempt.get("card_brand") or "", 0.0)
         return value
 
-    def _paid(self, attempt: Row, means: Row, success: float, *, retry: bool) -> float:
+    @staticmethod
+    def _paid(fees: Fees, named: str | None, success: float) -> float:
         """Fees to be expected, in major units. What no fee is named for costs nothing."""
-        fees = self.fees
-        if fees is None:
-            return 0.0
-        fee = fees.fees.get(means.get(fees.by) or "", fees.others)
-        again = fees.retries.get(attempt.get("card_brand") or "", 0.0) if retry else 0.0
-        return again + (fee.expected(success) if fee is not None else 0.0)
-
-    def _share_of_effort(self, means: Row, wait_s: float) -> float:
-        """What the customer's effort costs, as a share of what success brings."""
-        effort = self._effort
-        steps = means.get("auth_steps")
-        if steps is None:
-            steps = int(means.get("auth_flow") in _ASKED_OF_CUSTOMER)
-        waited = effort.wait + effort.hour * min(wait_s / 3600.0, _MOST_HOURS) if wait_s > 0.0 else 0.0
-        return effort.step * steps + waited + effort.methods.get(means["method"], 0.0)
+        fee = fees.fees.get(named or "", fees.others)
+        return fee.expected(success) if fee is not None else 0.0
