@@ -169,7 +169,10 @@ class Predictor:
     def _features_of(
         self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]
     ) -> npt.NDArray[np.float32]:
-        """The features of the attempt itself, kept for the next question about the same one."""
+        """The features of the attempt itself, kept for the next question about the same one.
+
+        The same is the same object: the engine asks for an attempt's outcome and for its reasons, one after the other.
+        """
         last, until = self._last, self._history.until
         if last is not None and last.attempt is attempt and last.previous is previous and last.until == until:
             return last.matrix
