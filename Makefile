@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := all
-.PHONY: all setup demo test lint bench serve constraints help clean
+.PHONY: all setup demo test lint bench bench-decisions serve constraints help clean
 
 all: setup help
 
@@ -26,6 +26,9 @@ lint: $(READY)  ## style, types, and who may import whom
 bench: $(READY)  ## measure what the project promises, into build/bench/
 	$(BIN)/python -m benchmarks
 
+bench-decisions: $(READY)  ## measure diagnosis, choice, rules and policies: one table, and build/bench/all_decisions.json
+	$(BIN)/python -m benchmarks.decisions
+
 serve: $(READY)  ## answer checkout on port 3000: by the champion; with no model yet, by the rules
 	@$(BIN)/payrescue serve
 
@@ -34,7 +37,7 @@ constraints: $(READY)  ## write constraints.txt anew from pyproject.toml: today'
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file constraints.txt pyproject.toml
 
 help:  ## list these targets
-	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 clean:  ## remove .venv and everything built; mlflow.db and mlruns stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

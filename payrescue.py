@@ -40,6 +40,12 @@ _RULES = click.option(
     callback=_blank_is_none,
     help="CSV with your own limits, in place of or beside the networks'.",
 )
+_FEES = click.option(
+    "--fees",
+    metavar="FILE",
+    callback=_blank_is_none,
+    help="YAML with fees by route or method, the margin, and what effort costs.",
+)
 _OUTPUT = click.option("--output", required=True, metavar="FILE", help="Where to write: .parquet or .csv.")
 
 
@@ -186,6 +192,7 @@ def diagnose(data: str, query: str | None, mapping: str | None, output: str, his
 @_HISTORY
 @_MODEL
 @_RULES
+@_FEES
 @_told
 def recommend(
     data: str,
@@ -196,8 +203,9 @@ def recommend(
     history: str | None,
     model: str,
     rules: str | None,
+    fees: str | None,
 ) -> None:
-    """What to do next: every candidate with its rank, action and success probability.
+    """What to do next: every candidate with its rank, action, success probability and expected value.
 
     \b
     Example:
@@ -205,7 +213,8 @@ def recommend(
     """
     from training.commands import recommend
 
-    recommend(data, query, mapping, candidates, Path(output), history, model, Path(rules) if rules else None)
+    own = Path(rules) if rules else None, Path(fees) if fees else None
+    recommend(data, query, mapping, candidates, Path(output), history, model, *own)
 
 
 @main.command()
@@ -382,8 +391,11 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
     "--model", metavar="URI", help="The model; `none` for the rules alone.  [default: models:/payrescue@champion]"
 )
 @_RULES
+@_FEES
 @_told
-def serve(host: str | None, port: int | None, workers: int | None, model: str | None, rules: str | None) -> None:
+def serve(
+    host: str | None, port: int | None, workers: int | None, model: str | None, rules: str | None, fees: str | None
+) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
     \b
@@ -392,7 +404,7 @@ def serve(host: str | None, port: int | None, workers: int | None, model: str | 
     """
     from serving.commands import serve
 
-    serve(host, port, model, workers, rules)
+    serve(host, port, model, workers, rules, fees)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ BENCHMARKS = {
     "codes": "benchmarks.codes",
     "diagnosis": "benchmarks.diagnosis",
     "policies": "benchmarks.policies",
+    "decisions": "benchmarks.decisions",
 }
 """Module by name, in the order in which they run; each has `figures()`."""
 

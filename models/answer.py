@@ -39,6 +39,8 @@ def answer_of(attempt: Row, verdict: Verdict, outcome: Sequence[float] | None) -
                 "candidate_id": option.candidate_id,
                 "action": option.action,
                 "success_probability": option.success,
+                "expected_value": _rounded(option.value),
+                "evidence": option.evidence,
             }
             for option in verdict.ranking
             if option.candidate_id is not None
@@ -73,10 +75,15 @@ def _suggestion(attempt: Row, verdict: Verdict) -> dict[str, Any]:
         "route": candidate.get("route", attempt.get("route") if same_means else None),
         "wait_s": chosen.wait_s,
         "success_probability": chosen.success,
-        "expected_value": round(chosen.success * attempt["amount_minor"]) if chosen.success is not None else None,
+        "expected_value": _rounded(chosen.value),
         "message_key": verdict.message_key,
         "because": list(verdict.because),
     }
+
+
+def _rounded(value: float | None) -> int | None:
+    """Whole minor units."""
+    return round(value) if value is not None else None
 
 
 def _words(attempt: Row, option: Option) -> str:
@@ -102,5 +109,5 @@ def compared(attempt: Row, chosen: Option, options: Sequence[Option]) -> tuple[s
     others = [option for option in options if option is not chosen and option.success is not None]
     if not others:
         return (text,)
-    rival = max(others, key=lambda option: option.success or 0.0)
+    rival = max(others, key=lambda option: option.value or 0.0)
     return (f"{text}, against {rival.success:.0%} for {_words(attempt, rival)}",)

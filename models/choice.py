@@ -1,4 +1,4 @@
-"""Which of the things that can be done next is best: screened by the rules first, then ranked by success."""
+"""Which of the things that can be done next is best: screened by the rules first, then ranked by expected value."""
 
 from __future__ import annotations
 
@@ -14,12 +14,19 @@ __all__ = ["Blocked", "Option", "best", "first_step", "own_means", "ranked", "sc
 
 
 class Option(NamedTuple):
-    """Something that can be done next. `candidate` is None for what is not the checkout's to carry out."""
+    """Something that can be done next. `candidate` is None for what is not the checkout's to carry out.
+
+    `success` is a probability, `value` what is to be expected of it in minor units (`models.value`); both None without a
+    model. `place` is where the model's answers have it, and `evidence` says in words what they rest on, where they say it.
+    """
 
     action: str
     candidate: Row | None
     wait_s: int = 0
     success: float | None = None
+    value: float | None = None
+    evidence: str | None = None
+    place: int | None = None
 
     @property
     def candidate_id(self) -> str | None:
@@ -93,21 +100,21 @@ def own_means(attempt: Row) -> dict[str, Any]:
 
 
 def ranked(options: Sequence[Option], plan: Plan | None) -> list[Option]:
-    """Options, best first: by success probability where there is one, else as the plan prefers."""
+    """Options, best first: by expected value where there is one, else as the plan prefers."""
 
     def rank(option: Option) -> tuple[float, int, int]:
         place = plan.places[option.action] if plan is not None else 0
-        return (-option.success if option.success is not None else 0.0, place, option.wait_s)
+        return (-option.value if option.value is not None else 0.0, place, option.wait_s)
 
     return sorted(options, key=rank)
 
 
 def best(options: Sequence[Option], plan: Plan, tie: float) -> Option:
-    """The likeliest to succeed; of those within `tie` of it, what the plan prefers, and what waits least."""
-    likely = sorted(options, key=lambda option: -(option.success or 0.0))
-    floor = (likely[0].success or 0.0) - tie
-    close = [option for option in likely if (option.success or 0.0) >= floor]
-    return min(close, key=lambda option: (plan.places[option.action], option.wait_s))
+    """The most valuable; of those within `tie` (minor units) of it, what the plan prefers, and what waits least."""
+    worth = [option.value or 0.0 for option in options]
+    floor = max(worth) - tie
+    close = [option for option, value in zip(options, worth, strict=True) if value >= floor]
+    return min(close, key=lambda option: (plan.places[option.action], option.wait_s, -(option.value or 0.0)))
 
 
 def first_step(plan: Plan, options: Sequence[Option] | None, attempt: Row, standing: Standing) -> tuple[Step, Option]:

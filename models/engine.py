@@ -18,9 +18,11 @@ from models.answer import Verdict, answer_of, compared
 from models.choice import Option, best, first_step, own_means, ranked, screen, screen_before
 from models.code_text import CodeText
 from models.diagnosis import Diagnosis, Evidence, by_code, by_model, by_rules, read_evidence
+from models.grounds import Chances
 from models.policies import CERTAIN, Decision, Drawn, Greedy, Policy, Way, chance, draw
 from models.rules import RuleBook, network_rules
 from models.rules_standing import AttemptState, Standing
+from models.value import Worth
 
 __all__ = ["Engine", "EngineSettings", "Predictor", "ScoreRequest"]
 
@@ -38,6 +40,8 @@ _MESSAGES = {
     "stop": "payment_not_possible",
 }
 """What to tell the customer where the decision table does not name the action."""
+
+_MOST_GROUNDS = 2  # beside the cause, or the comparison
 
 
 class Predictor(Protocol):
@@ -64,7 +68,7 @@ class Predictor(Protocol):
         previous: Sequence[dict[str, Any]],
         candidates: Sequence[dict[str, Any]],
     ) -> Sequence[float]:
-        """The success probability of each candidate as the next thing done."""
+        """The success probability of each candidate as the next thing done; as Chances, they also say what they rest on."""
 
     def reasons(
         self, attempt: dict[str, Any], previous: Sequence[dict[str, Any]], evidence: dict[str, Any]
@@ -90,8 +94,8 @@ class ScoreRequest:
 class EngineSettings:
     """When to leave an attempt as it is, and when to believe a guess.
 
-    `proceed_margin`: how much likelier to succeed another way must be before an attempt is changed. `tie`:
-    differences in probability not worth more than the table's preference. `check_status_from`: from which
+    `proceed_margin`: how much more another way must be worth before an attempt is changed, as a share of what success
+    brings. `tie`: the share that is not worth more than the table's preference. `check_status_from`: from which
     probability a timeout is checked before anything else is done. `firm_from`: from which confidence of the
     model what the table forbids for a reason holds. `most_candidates`: how many ways to pay are looked at
     where the request names none.
@@ -108,7 +112,7 @@ class Engine:
     """Answers requests with a model, or without one.
 
     `rules` are the card networks' rules, the shipped ones if not given; `state` tells of the same credentials' attempts in
-    other payments, where something keeps them.
+    other payments, where something keeps them. `worth` weighs what may be done: fees, margin and effort.
 
     >>> engine = Engine(None)
     >>> attempt = {"attempt_id": "a1", "payment_id": "p1", "created_at": 0, "amount_minor": 100,
@@ -130,6 +134,7 @@ class Engine:
         state: AttemptState | None = None,
         policy: Policy | None = None,
         salt: str = "payrescue",
+        worth: Worth | None = None,
     ) -> None:
         self.predictor = predictor
         self.policy: Policy = policy or Greedy()
@@ -139,6 +144,7 @@ class Engine:
         self.settings = settings or EngineSettings()
         self.rules = rules or network_rules()
         self.state = state
+        self.worth = worth or Worth()
 
     def score(self, request: ScoreRequest, *, request_id: str, rules_only: bool = False) -> dict[str, Any]:
         """The answer of `POST /v1/score`, as the contract has it; never raises for a checked request.
@@ -194,18 +200,21 @@ class Engine:
         named = self._candidates(request, predictor) if predictor is not None else request.candidates or ()
         options, blocked, forbidden = screen_before(attempt, named, standing)
         proceed = Option("proceed", own_means(attempt))
+        chances: Sequence[float] = ()
         if predictor is not None and outcome is not None:
-            asked = [dict(option.candidate or ()) for option in options if option.action != "proceed"]
-            told = iter(predictor.candidate_success(attempt, request.previous, asked) if asked else ())
+            # The attempt itself comes first: the others are explained against it
+            asked = [own_means(attempt), *(dict(o.candidate or ()) for o in options if o.action != "proceed")]
+            chances = predictor.candidate_success(attempt, request.previous, asked)
+            proceed = self._weighed(attempt, proceed, chances, 0, retry=False, success=outcome[0])
+            places = iter(range(1, len(asked)))
             options = [
-                option._replace(success=float(outcome[0] if option.action == "proceed" else next(told)))
+                proceed._replace(candidate=option.candidate)
+                if option.action == "proceed"
+                else self._weighed(attempt, option, chances, next(places), retry=False)
                 for option in options
             ]
             options = ranked(options, None)
-            proceed = next(
-                (option for option in options if option.action == "proceed"),
-                proceed._replace(success=float(outcome[0])),
-            )
+            proceed = next((option for option in options if option.action == "proceed"), proceed)
         check = self.table.plan("network_timeout").always
         if standing.unsettled and check is not None:
             return Verdict(Option(check.action, None), check.message_key, (check.because,), options, blocked)
@@ -218,10 +227,13 @@ class Engine:
             said = ("without a model there is no reason to change the attempt",)
             return Verdict(proceed, _MESSAGES["proceed"], said, options, blocked)
         chosen = proceed
-        if options and (options[0].success or 0.0) >= outcome[0] + self.settings.proceed_margin:
+        margin = self.settings.proceed_margin * self.worth.full(attempt)
+        if options and (options[0].value or 0.0) >= (proceed.value or 0.0) + margin:
             chosen = options[0]
         chosen, drawn = self._drawn(attempt, "before", chosen, [proceed, *options], None)
-        because = compared(attempt, chosen, [proceed, *options])
+        because = _few(
+            *_why(attempt, chosen, [proceed, *options], chances), *compared(attempt, chosen, [proceed, *options])
+        )
         return Verdict(chosen, _MESSAGES[chosen.action], because, options, blocked, drawn=drawn)
 
     def _after(
@@ -254,17 +266,20 @@ class Engine:
             always = table.plan("network_timeout").always
         named = self._candidates(request, predictor) if predictor else request.candidates
         options, blocked = screen(attempt, named or (), standing, plan, table, firm=firm)
+        chances: Sequence[float] = ()
         if predictor is not None:
-            options = self._with_success(request, failed, plan, standing, options, predictor)
+            options, chances = self._with_success(request, failed, plan, standing, options, predictor)
         ranking = ranked(options, plan)
         said: tuple[str, ...] = (diagnosis.because,) if diagnosis is not None else ()
         if always is not None:
             chosen, step = Option(always.action, None), always
         elif predictor is not None and options:
-            chosen, drawn = self._drawn(attempt, "after", best(options, plan, self.settings.tie), ranking, plan)
+            tie = self.settings.tie * self.worth.full(attempt)
+            chosen, drawn = self._drawn(attempt, "after", best(options, plan, tie), ranking, plan)
             found = plan.by_action.get(chosen.action)
             key = found.message_key if found is not None else _MESSAGES[chosen.action]
-            words = _few(*said, *compared(attempt, chosen, ranking), *(block.because for block in blocked))
+            grounds = _why(attempt, chosen, ranking, chances)
+            words = _few(*said, *grounds, *compared(attempt, chosen, ranking), *(block.because for block in blocked))
             return Verdict(chosen, key, words, ranking, blocked, diagnosis, drawn)
         else:
             step, chosen = first_step(plan, options if named is not None else None, attempt, standing)
@@ -297,18 +312,34 @@ class Engine:
         standing: Standing,
         options: list[Option],
         predictor: Predictor,
-    ) -> list[Option]:
-        """The options with their success probabilities, the plan's stand-in for the same means among them."""
+    ) -> tuple[list[Option], Sequence[float]]:
+        """The options weighed, the plan's stand-in for the same means among them, and what the model said of them."""
         attempt, stand_in = request.attempt, plan.stand_in
         if stand_in is not None and all(option.action != stand_in for option in options):
             ours = own_means(attempt)
             options = [*options, Option(stand_in, ours)] if standing.allows(stand_in, ours) else options
         if not options:
-            return options
-        success = predictor.candidate_success(
+            return options, ()
+        chances = predictor.candidate_success(
             attempt, (*request.previous, failed), [dict(option.candidate or ()) for option in options]
         )
-        return [option._replace(success=float(p)) for option, p in zip(options, success, strict=True)]
+        return [self._weighed(attempt, option, chances, i, retry=True) for i, option in enumerate(options)], chances
+
+    def _weighed(
+        self,
+        attempt: Row,
+        option: Option,
+        chances: Sequence[float],
+        place: int,
+        *,
+        retry: bool,
+        success: float | None = None,
+    ) -> Option:
+        """The option with its success probability and its value, and what they rest on, where the model says it."""
+        success = float(chances[place] if success is None else success)
+        evidence = chances.evidence[place] if isinstance(chances, Chances) else None
+        value = self.worth.of(attempt, option.candidate or {}, success, retry=retry)
+        return option._replace(success=success, value=value, evidence=evidence, place=place)
 
     def _drawn(
         self, attempt: Row, when: str, greedy: Option, ranking: Sequence[Option], plan: Plan | None
@@ -335,6 +366,24 @@ class Engine:
         return [_generated(method, route) for method, route in ways[: self.settings.most_candidates]]
 
 
+def _why(attempt: Row, chosen: Option, options: Sequence[Option], chances: Sequence[float]) -> tuple[str, ...]:
+    """What speaks for what was chosen, against doing the same again or, if that is it or is not open, the next best."""
+    if not isinstance(chances, Chances) or chosen.place is None:
+        return ()
+    others = [option for option in options if option.place not in {None, chosen.place}]
+    against = next((option for option in others if _is_the_same(attempt, option)), others[0] if others else None)
+    if against is None or against.place is None:
+        return ()
+    return chances.why(chosen.place, against.place)[:_MOST_GROUNDS]
+
+
+def _is_the_same(attempt: Row, option: Option) -> bool:
+    """Whether an option is the attempt's own way to pay, without a wait."""
+    candidate = option.candidate or {}
+    names = ("method", "route", "auth_flow")
+    return not option.wait_s and all(candidate.get(name) in {None, attempt.get(name)} for name in names)
+
+
 def _few(*because: str) -> tuple[str, ...]:
     """The first three, none twice."""
     return tuple(dict.fromkeys(because))[:3]
@@ -350,15 +399,14 @@ def _way(attempt: Row, option: Option, plan: Plan | None) -> Way:
     candidate = option.candidate or {}
     same = candidate.get("method", attempt["method"]) == attempt["method"]
     means = {**own_means(attempt), **candidate} if same else candidate
-    success = option.success
     return Way(
         option.action,
         means["method"],
         means.get("route"),
         means.get("auth_flow"),
         option.wait_s,
-        success,
-        None if success is None else success * attempt["amount_minor"],
+        option.success,
+        option.value,
         plan.places[option.action] if plan is not None else int(option.action != "proceed"),
     )
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from features.fingerprint import fingerprint
 from features.history import History, features_of_request
+from features.kernel import N_FEATURES
 from features.rows import Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact
 from models.code_text import CodeText
+from models.grounds import Asked, Chances
 from models.heads import OutcomeModel
 
-__all__ = ["Predictor", "what_if"]
+__all__ = ["MATURE_US", "Predictor", "what_if"]
 
 Fields = dict[str, Any]
+
+MATURE_US = 1_800_000_000
+"""After how long, in microseconds, an attempt that was walked away from counts as abandoned."""
 
 _NEVER = 2**63 - 1
 _CARD_ONLY = (
@@ -33,21 +38,57 @@ _CARD_ONLY = (
 _MEANS = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
 
 
-def what_if(attempt: Mapping[str, Any], candidate: Mapping[str, Any], at: int) -> Fields:
+def what_if(
+    attempt: Mapping[str, Any], candidate: Mapping[str, Any], at: int, earlier: Sequence[Mapping[str, Any]] = ()
+) -> Fields:
     """The attempt that a candidate would be, begun `at` (microseconds) plus its wait.
 
     What the candidate names replaces the attempt's own. With another method, what belonged to the old one (the card, its
-    issuer, its route, authentication and stored credential) does not carry over: it is missing unless the candidate says it.
+    issuer, its route, authentication and stored credential) does not carry over: it is missing unless the candidate says
+    it, or one of the payment's `earlier` attempts paid by that method, and so showed the card. With another authentication,
+    its steps and what excused from it do not carry over.
     """
     changed = {**attempt}
-    if candidate.get("method", attempt["method"]) != attempt["method"]:
+    method = candidate.get("method", attempt["method"])
+    if method != attempt["method"]:
         for name in (*_CARD_ONLY, *_MEANS, "auth_exemption"):
             changed.pop(name, None)
+        shown = next((past for past in reversed(earlier) if past.get("method") == method), None)
+        if shown is not None:
+            changed |= {name: shown[name] for name in _CARD_ONLY if name in shown}
     elif "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
         changed.pop("auth_steps", None)
+        changed.pop("auth_exemption", None)
     changed |= {name: value for name in _MEANS if (value := candidate.get(name)) is not None}
     changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
     return changed
+
+
+def _ended(past: Mapping[str, Any]) -> int:
+    """When an attempt was over, in microseconds: what became of it may have been known only later."""
+    lasted = past.get("duration_s")
+    at: int = past["created_at"]
+    return at + int(lasted * 1e6) if lasted is not None else past.get("resolved_at") or at
+
+
+def _as_known(past: Fields) -> Fields:
+    """An attempt that has just failed, as training would know it: one that was walked away from is known to be after a while.
+
+    Until then it is one without an outcome, and the model has learnt what becomes of the next attempt after such a one.
+    """
+    if past.get("outcome") != "user_abandonment":
+        return past
+    matured: int = past["created_at"] + MATURE_US
+    return {**past, "resolved_at": max(past.get("resolved_at") or matured, matured)}
+
+
+class _Answered(NamedTuple):
+    """The attempt that was asked about last, and its features."""
+
+    attempt: Mapping[str, Any]
+    previous: Sequence[Mapping[str, Any]]
+    until: int
+    matrix: npt.NDArray[np.float32]
 
 
 class Predictor:
@@ -66,6 +107,7 @@ class Predictor:
         self.code_text = code_text
         self.plausible = plausible
         self._encoder, self._model, self._history, self._ways = encoder, model, history, ways
+        self._last: _Answered | None = None
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
@@ -93,7 +135,7 @@ class Predictor:
 
     def outcome(self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]) -> list[float]:
         """Probabilities, in the order of OUTCOMES; they sum to 1."""
-        matrix = self._features([attempt], attempt, previous)
+        matrix = self._features_of(attempt, previous)
         found: list[float] = self._model.outcome_probability(matrix, few=True)[0].tolist()
         return found
 
@@ -102,20 +144,23 @@ class Predictor:
         attempt: Mapping[str, Any],
         previous: Sequence[Mapping[str, Any]],
         candidates: Sequence[Mapping[str, Any]],
-    ) -> list[float]:
+    ) -> Chances:
         """The success probability of each candidate as the next thing done after `previous`."""
         if not candidates:
-            return []
-        at = max([attempt["created_at"], *(past.get("resolved_at") or past["created_at"] for past in previous)])
-        matrix = self._features([what_if(attempt, one, at) for one in candidates], attempt, previous)
-        found: list[float] = self._model.success_probability(matrix, few=True).tolist()
-        return found
+            nothing = np.empty((0, N_FEATURES), np.float32)
+            return Chances((), Asked((), (), nothing, self._model, self._history))
+        at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
+        known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
+        asked = [what_if(attempt, one, at, previous) for one in candidates]
+        matrix, names = self._features(asked, attempt, known)
+        found = self._model.success_probability(matrix, few=True).tolist()
+        return Chances(found, Asked(asked, names[len(known) :], matrix, self._model, self._history))
 
     def reasons(
         self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]], evidence: Mapping[str, Any]
     ) -> dict[str, float]:
         """P(reason | failed, evidence); they sum to 1. The reasons of the likeliest category share out what it has."""
-        matrix = self._features([attempt], attempt, previous)
+        matrix = self._features_of(attempt, previous)
         if self._model.reason is None:
             outcome = self._model.outcome_probability(matrix, few=True)[0]
             return _spread(outcome[1:] / max(outcome[1:].sum(), 1e-12))
@@ -123,12 +168,27 @@ class Predictor:
         names, found = self._model.reason_probability(matrix, left, few=True)
         return dict(zip(names, found[0].tolist(), strict=True))
 
+    def _features_of(
+        self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]
+    ) -> npt.NDArray[np.float32]:
+        """The features of the attempt itself, kept for the next question about the same one.
+
+        The same is the same object: the engine asks for an attempt's outcome and for its reasons, one after the other.
+        """
+        last, until = self._last, self._history.until
+        if last is not None and last.attempt is attempt and last.previous is previous and last.until == until:
+            return last.matrix
+        matrix, _ = self._features([attempt], attempt, previous)
+        self._last = _Answered(attempt, previous, until, matrix)
+        return matrix
+
     def _features(
         self,
         asked: Sequence[Mapping[str, Any]],
         attempt: Mapping[str, Any],
         previous: Sequence[Mapping[str, Any]],
-    ) -> npt.NDArray[np.float32]:
+    ) -> tuple[npt.NDArray[np.float32], Sequence[Sequence[str | None]]]:
+        """The features of what is asked, and the slot names of the earlier attempts and of what is asked."""
         # What an earlier attempt of the payment leaves out, its country say, is as in this one
         shared = {
             name: attempt[name] for name in ("currency", "country", "amount_minor", "customer_id") if name in attempt
@@ -140,7 +200,7 @@ class Predictor:
         until = self._history.until
         entered = [i for i, past in enumerate(previous) if (past.get("resolved_at") or _NEVER) <= until]
         names = [slot_names(fields) for fields in attempts]
-        return features_of_request(rows, self._history, names, places, entered=entered)
+        return features_of_request(rows, self._history, names, places, entered=entered), names
 
 
 def _spread(shares: npt.NDArray[np.float64]) -> dict[str, float]:

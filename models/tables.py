@@ -16,6 +16,7 @@ from models.diagnosis import by_code, by_model, by_rules, read_evidence
 from models.engine import Engine, ScoreRequest
 from models.predictor import Predictor
 from models.rules import RuleBook
+from models.value import Worth
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,11 +128,14 @@ def recommend_table(
     past: pd.DataFrame | None = None,
     tell: Tell = lambda _: None,
     rules: RuleBook | None = None,
+    worth: Worth | None = None,
 ) -> pd.DataFrame:
-    """What to do after each attempt that has candidates: every candidate with its rank, action and probability.
+    """What to do after each attempt that has candidates: every candidate with its rank, action, probability and expected value
+    (minor units).
 
     A candidate that a rule forbids has no rank, and the rule in `blocked_by`. An attempt that failed is asked about with the
-    evidence that it left; one without an outcome, before it is made. `rules` are the shipped ones if not given.
+    evidence that it left; one without an outcome, before it is made. `rules` are the shipped ones if not given;
+    `worth` weighs what can be done, by success alone if not given.
     """
     import pandas as pd
 
@@ -140,7 +144,7 @@ def recommend_table(
     order = everything["created_at"].argsort(kind="stable").to_numpy()
     fields = _fields(everything)
     asked = _grouped(candidates)
-    moving = _MovingPast(artefact, everything, fields, rules)
+    moving = _MovingPast(artefact, everything, fields, rules, worth)
     out: list[dict[str, Any]] = []
     earlier: dict[str, list[int]] = {}
     begun = set(table["attempt_id"])
@@ -167,7 +171,12 @@ class _MovingPast:
     """An engine whose past moves with the table: what was known when an attempt had ended."""
 
     def __init__(
-        self, artefact: Artefact | None, table: pd.DataFrame, fields: list[dict[str, Any]], rules: RuleBook | None
+        self,
+        artefact: Artefact | None,
+        table: pd.DataFrame,
+        fields: list[dict[str, Any]],
+        rules: RuleBook | None,
+        worth: Worth | None,
     ) -> None:
         self._engine = Engine(None, rules=rules)
         self._history: History | None = None
@@ -188,7 +197,7 @@ class _MovingPast:
             artefact.code_text,
             artefact.plausible,
         )
-        self._engine = Engine(predictor, rules=rules)
+        self._engine = Engine(predictor, rules=rules, worth=worth)
 
     def engine_at(self, attempt: dict[str, Any]) -> Engine:
         """The engine, knowing what other payments had shown when `attempt` was made."""
@@ -216,15 +225,14 @@ def _recommended(
     for candidate in candidates:
         name = candidate["candidate_id"]
         rank, row = ranked.get(name, (None, {}))
-        p = row.get("success_probability")
         out.append(
             {
                 "attempt_id": attempt["attempt_id"],
                 "candidate_id": name,
                 "rank": rank,
                 "action": row.get("action"),
-                "success_probability": p,
-                "expected_value": None if p is None else p * attempt["amount_minor"],
+                "success_probability": row.get("success_probability"),
+                "expected_value": row.get("expected_value"),
                 "blocked_by": blocked.get(name),
             }
         )

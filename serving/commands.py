@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from features.errors import BadInput, Fault
+from models.fees import read_fees
 from models.rules import read_rules
 from serving.settings import NO_MODEL, ServiceSettings
 
@@ -31,6 +32,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_WORKERS": str(settings.workers),
         "PAYRESCUE_MODEL": settings.model,
         "PAYRESCUE_RULES": settings.rules or "",
+        "PAYRESCUE_FEES": settings.fees or "",
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -62,6 +64,8 @@ def _check(settings: ServiceSettings) -> None:
         raise BadInput("serve", [Fault("--model", wanted, seen=model)])
     if settings.rules is not None:
         read_rules(Path(settings.rules))
+    if settings.fees is not None:
+        read_fees(Path(settings.fees))
     try:
         version = ipaddress.ip_address(settings.host).version
     except ValueError:
@@ -84,13 +88,14 @@ def serve(
     model: str | None = None,
     workers: int | None = None,
     rules: str | None = None,
+    fees: str | None = None,
     *,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
     """Becomes the server; does not return.
 
     What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
-    for a model folder that is none, rules that cannot be used, a host that is no address, or a port that is taken.
+    for a model folder that is none, rules or fees that cannot be used, a host that is no address, or a port that is taken.
     """
     told = ServiceSettings.from_environment(os.environ)
     settings = ServiceSettings(
@@ -99,6 +104,7 @@ def serve(
         model=model or told.model,
         workers=workers or told.workers,
         rules=rules or told.rules,
+        fees=fees or told.fees,
     )
     _check(settings)
     say(greeting(settings))

@@ -15,6 +15,7 @@ from typing import Any
 from features.columns import Column
 from models.engine import Engine
 from models.rules import RuleBook
+from models.value import Worth
 from serving.settings import NO_MODEL, ServiceSettings
 
 __all__ = ["DEFAULT_STORE", "Located", "Served", "load", "locate"]
@@ -91,10 +92,11 @@ def _artifact(folder: Path) -> Path:
     return manifests[0].parent if manifests else folder
 
 
-def load(located: Located | None, rules: RuleBook | None = None) -> Served:
+def load(located: Located | None, rules: RuleBook | None = None, worth: Worth | None = None) -> Served:
     """What to answer with: the model if it loads, else the rules, with the reason in the log.
 
-    `rules` are the networks' rules that hold in either case, the shipped ones if not given.
+    `rules` are the networks' rules that hold in either case, the shipped ones if not given; `worth` weighs what can be
+    done next, by success alone if not given.
     """
     if located is None:
         return Served(Engine(None, rules=rules))
@@ -106,7 +108,7 @@ def load(located: Located | None, rules: RuleBook | None = None) -> Served:
         return Served(Engine(None, rules=rules))
     card = folder / _CARD
     return Served(
-        Engine(predictor, version=located.version, rules=rules),
+        Engine(predictor, version=located.version, rules=rules, worth=worth),
         json.loads(card.read_text(encoding="utf-8")) if card.is_file() else None,
         getattr(predictor, "extra_columns", ()),
     )

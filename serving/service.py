@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 
 import bentoml
 
+from models.fees import read_fees
 from models.rules import read_rules
+from models.value import Worth
 from serving.app import App
 from serving.loading import load, locate
 from serving.requests import RequestReader
@@ -50,7 +52,8 @@ def _load() -> App:
     settings = ServiceSettings.from_environment(os.environ)
     # Rules that cannot be used stop the service: falling back on others would break the merchant's unseen
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
-    served = load(locate(settings, os.environ), rules)
+    worth = Worth(read_fees(Path(settings.fees))) if settings.fees is not None else None
+    served = load(locate(settings, os.environ), rules, worth)
     app = App(served.engine, settings, reader=RequestReader(served.extra), card=served.card)
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds

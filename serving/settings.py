@@ -22,7 +22,8 @@ class ServiceSettings:
     """Settings of the service.
 
     `model` is a folder that holds an artefact, a `models:/` URI of the MLflow registry, or `none`;
-    `model_version` is what a folder is called in answers; `rules` a CSV with a merchant's own rules. Bodies are in bytes,
+    `model_version` is what a folder is called in answers; `rules` a CSV with a merchant's own rules; `fees` a
+    YAML file with what attempts cost. Bodies are in bytes,
     counts in items.
     """
 
@@ -32,13 +33,15 @@ class ServiceSettings:
     model: str = CHAMPION
     model_version: str | None = None
     rules: str | None = None
+    fees: str | None = None
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
-        """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION` and `_RULES`.
+        """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES` and
+        `_FEES`.
 
         Raises BadInput naming the variable.
 
@@ -52,6 +55,7 @@ class ServiceSettings:
             model=environment.get("PAYRESCUE_MODEL") or cls.model,
             model_version=environment.get("PAYRESCUE_MODEL_VERSION") or None,
             rules=environment.get("PAYRESCUE_RULES") or None,
+            fees=environment.get("PAYRESCUE_FEES") or None,
         )
 
 

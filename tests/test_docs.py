@@ -26,7 +26,7 @@ from features.mapping import read_mapping
 from features.taxonomy import codes
 from models.actions import ACTIONS
 from models.engine import Engine
-from models.fees import read_fees
+from models.fees import Effort, read_fees
 from models.messages import messages
 from models.rules import read_rules
 from serving.app import App
@@ -123,10 +123,10 @@ def test_every_setting_is_told_with_its_default_unit_and_meaning():
 
 
 def test_every_target_of_make_that_is_told_is_there():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding="utf-8")
-        assert set(re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.MULTILINE)) <= targets
+        assert set(re.findall(r"(?:^|`)make ([a-z-]+)\b", text, re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -172,6 +172,14 @@ def test_the_readme_s_rules_are_read(tmp_path):
     path.write_text(next(block for block in blocks(README, "csv") if block.startswith("rule,")), encoding="utf-8")
     (limit,) = read_rules(path).limits("visa", "KR", 1_767_605_400_000_000)
     assert (limit.limit, limit.edition) == (20, "2025-05")
+
+
+def test_the_readme_s_fees_are_read(tmp_path):
+    path = tmp_path / "fees.yaml"
+    path.write_text(next(block for block in blocks(README, "yaml") if "fees:" in block), encoding="utf-8")
+    fees = read_fees(path)
+    assert (fees.margin, set(fees.fees), fees.retries) == (0.2, {"north", "harbor"}, {"visa": 0.1})
+    assert fees.effort == Effort(methods={"bank_transfer": 0.001})
 
 
 def test_the_shop_s_fees_are_of_each_of_its_processors():

@@ -137,16 +137,20 @@ def recommend(
     history: str | None,
     model: str,
     rules: Path | None = None,
+    fees: Path | None = None,
 ) -> None:
     """`payrescue recommend`."""
     _want_table(output)
     with progress("recommending") as (tell, _):
+        from models.fees import read_fees
         from models.rules import read_rules
         from models.tables import recommend_table
+        from models.value import Worth
 
         book = read_rules(rules) if rules is not None else None
+        worth = Worth(read_fees(fees)) if fees is not None else None
         table, past, artefact = _given(data, query, mapping, history, model, tell)
-        found = recommend_table(artefact, table, _candidates(Path(candidates)), past, tell, book)
+        found = recommend_table(artefact, table, _candidates(Path(candidates)), past, tell, book, worth)
         _write(found, output)
     print(f"{found['attempt_id'].nunique():,} attempts, {len(found):,} candidates ranked in {output}")  # noqa: T201
 

@@ -67,6 +67,7 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"host": "nowhere.example"}, "--host"),
         ({"host": "203.0.113.1"}, "--port"),
         ({"rules": "no/such/rules.csv"}, r"rules\.csv: cannot be read"),
+        ({"fees": "no/such/fees.yaml"}, r"fees\.yaml: cannot be read"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):

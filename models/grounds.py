@@ -1,0 +1,161 @@
+"""What a ranking rests on: how many attempts like a candidate were seen, and what speaks for it against another.
+
+A reason is given only if it moved the score: the features that it speaks of, put back to those of the other candidate,
+lower the log-odds of success. Its numbers are those of the past that the model keeps, older attempts counting less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from features.definitions import feature_names
+from models.phrases import Seen, Side, told_by
+
+if TYPE_CHECKING:
+    from features.history import History
+
+__all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
+
+Array = npt.NDArray[Any]
+Row = Mapping[str, Any]
+
+MOST_REASONS = 3
+FEW = 30
+"""Fewer attempts than this are few."""
+
+_LEAST_MOVE = 0.02  # in log-odds: less than half a point of probability moves nobody
+_TINY = 1e-9
+_MONTH = 2
+_METHOD, _WAY, _KEYS_READ = 3, 7, {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
+
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "payment": (
+        "last_", "same_method", "same_route", "same_flow", "method_tries", "route_tries", "way_tries",
+        "method_last_reason", "method_same_",
+    ),
+    "customer": ("customer_method_",),
+    "route": ("route", "route_success_", "route_technical_"),
+    "issuer": (
+        "issuer", "issuer_country", "issuer_success_", "issuer_technical_", "issuer_bank_", "issuer_route_", "cross_border",
+        "card_", "network_token",
+    ),
+    "method": ("method", "method_success_", "way_success_"),
+    "authentication": ("auth_",),
+    "stored": ("stored",),
+    "wait": ("hour", "weekend", "day_of_month", "seconds_since_"),
+}  # fmt: skip
+"""The features that each kind of reason speaks of: a name, or, ending in an underscore, how it begins."""
+
+
+class Model(Protocol):
+    """Scores rows."""
+
+    def success_probability(self, matrix: Array, *, few: bool = False) -> Array:
+        """P(success), shape (n,)."""
+
+
+@cache
+def _places() -> dict[str, Array]:
+    """Which columns of the matrix each kind of reason speaks of."""
+    names = feature_names()
+    return {
+        kind: np.array([i for i, name in enumerate(names) if any(_fits(name, one) for one in wanted)])
+        for kind, wanted in _COLUMNS.items()
+    }
+
+
+def _fits(name: str, wanted: str) -> bool:
+    return name.startswith(wanted) if wanted.endswith("_") else name == wanted
+
+
+class Asked(NamedTuple):
+    """What was scored: the attempts that candidates would be, the names of their slots in the past, their features."""
+
+    attempts: Sequence[Row]
+    names: Sequence[Sequence[str | None]]
+    matrix: Array
+    model: Model
+    history: History
+
+
+class Chances(list[float]):
+    """Success probabilities of candidates, that can say what they rest on."""
+
+    def __init__(self, told: Sequence[float], asked: Asked) -> None:
+        super().__init__(told)
+        self._asked = asked
+        self.evidence: list[str] = [
+            _evidence(way, method, attempt["method"])
+            for (way, method), attempt in zip(self._seen(), asked.attempts, strict=True)
+        ]
+        """In words, how many attempts that paid the same way (country, method, brand, route, authentication) were seen."""
+
+    def _seen(self) -> list[list[float]]:
+        """How many attempts of each candidate's way and of its method were seen, fading by half in 30 days."""
+        history, attempts = self._asked.history, self._asked.attempts
+        slot = history.slots.get
+        pairs = [(slot(names[_WAY] or "", -1), slot(names[_METHOD] or "", -1)) for names in self._asked.names]
+        where = np.array(pairs, np.int64).reshape(-1, 2)
+        if not len(history.times):
+            return [[0.0, 0.0]] * len(where)
+        created = np.array([attempt["created_at"] for attempt in attempts])[:, None]
+        hours = np.maximum(created - history.times[where], 0) / 3.6e9
+        faded = history.sums[where, _MONTH].sum(axis=-1) * np.exp2(-hours / 720.0)
+        found: list[list[float]] = np.where(where < 0, 0.0, faded).tolist()
+        return found
+
+    def why(self, place: int, against: int) -> tuple[str, ...]:
+        """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
+        asked = self._asked
+        ours, theirs = asked.matrix[place], asked.matrix[against]
+        differ = (ours != theirs) & ((ours == ours) | (theirs == theirs))
+        sides = self._side(place), self._side(against)
+        found = [
+            (text, columns)
+            for kind, columns in _places().items()
+            if differ[columns].any() and (text := told_by(kind, *sides)) is not None
+        ]
+        if not found:
+            return ()
+        rows = np.repeat(ours[None, :], len(found), axis=0)
+        for row, (_, columns) in zip(rows, found, strict=True):
+            row[columns] = theirs[columns]
+        without = np.clip(asked.model.success_probability(rows, few=True), _TINY, 1.0 - _TINY)
+        mine = min(max(self[place], _TINY), 1.0 - _TINY)
+        moved = np.log(mine / (1.0 - mine)) - np.log(without / (1.0 - without))
+        order = np.argsort(-moved, kind="stable")[:MOST_REASONS]
+        return tuple(found[i][0] for i in order if moved[i] > _LEAST_MOVE)
+
+    def _side(self, place: int) -> Side:
+        asked = self._asked
+        attempt, history = asked.attempts[place], asked.history
+        names = asked.names[place]
+        seen = {}
+        for kind, key in _KEYS_READ.items():
+            slot = history.slots.get(names[key] or "")
+            if slot is not None:
+                sums = history.sums[slot, _MONTH]
+                seen[kind] = Seen(float(sums[0]), float(sums.sum()), int(history.streaks[slot]))
+        tries = {name: int(asked.matrix[place, column]) for name, column in _tries_columns().items()}
+        return Side(attempt, seen, tries)
+
+
+@cache
+def _tries_columns() -> dict[str, int]:
+    return {name: feature_names().index(f"{name}_tries") for name in ("method", "route", "way")}
+
+
+def _evidence(way: float, method: float, name: str) -> str:
+    """What a ranking rests on.
+
+    >>> _evidence(1240.4, 8000.0, "card"), _evidence(12.0, 8000.0, "card")
+    ('1,240 attempts like this', 'few attempts like this: 12; 8,000 by card')
+    """
+    if way >= FEW:
+        return f"{way:,.0f} attempts like this"
+    return f"few attempts like this: {way:.0f}; {method:,.0f} by {name}"
