@@ -23,6 +23,7 @@ HARBOR = {"candidate_id": "h", "method": "card", "route": "harbor"}
 class Model:
     fingerprint = "sha256:0"
     code_text = None
+    plausible = None
 
     def __init__(self, success):
         self.success = success
