@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,16 @@ class OutcomeModel:
             why = (weights / weights.sum(axis=1, keepdims=True))[:, _PLACES]
         return np.hstack([success, (1.0 - success) * why])
 
+    @cached_property
+    def _together(self) -> tuple[Booster, Array, Array] | None:
+        """The stages' trees as one booster, with the weights and the biases of their calibrations; None if they cannot be."""
+        boosters = [head.booster for head in self.stages or ()]
+        if not boosters or any(not np.array_equal(one.places, boosters[0].places) for one in boosters):
+            return None
+        calibrations = [head.calibration for head in self.stages or ()]
+        weights = np.array([calibration.weights[0, 0] for calibration in calibrations])
+        return Booster.joined(boosters), weights, np.array([calibration.bias[0] for calibration in calibrations])
+
     def log_odds(self, matrix: Array) -> tuple[Array, Array]:
         """Log-odds of success as the success head has them, and as the stages do, each (n,): what is blended."""
         falling = self._falling(matrix, few=False)
@@ -139,7 +150,14 @@ class OutcomeModel:
         """Log-odds of falling at each stage, once there, shape (n, 4)."""
         if self.stages is None:
             return None
-        return np.hstack([head.scores(matrix, few=few) for head in self.stages])
+        if self._together is None:
+            return np.hstack([head.scores(matrix, few=few) for head in self.stages])
+        booster, weights, bias = self._together
+        scores = (booster.few(matrix) if few else booster.many(matrix)) * weights + bias
+        for place, head in enumerate(self.stages):
+            if head.additive is not None:
+                scores[:, place] += head.additive(matrix)
+        return scores
 
     def _success(self, matrix: Array, falling: Array | None, *, few: bool) -> Array:
         direct = self.success.scores(matrix, few=few)[:, 0] if self.blend.direct else np.zeros(len(matrix))

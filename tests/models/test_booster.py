@@ -73,3 +73,15 @@ def test_rows_of_another_width_are_refused(trees):
 def test_text_that_is_no_model_is_refused(text):
     with pytest.raises(ArtifactMismatch, match="LightGBM"):
         Booster(text)
+
+
+def test_joined_boosters_score_side_by_side_what_each_scores_alone(heads, matrix):
+    alone = [Booster(heads[name].text, heads[name].columns) for name in ("technical", "bank_decline")]
+    joined = Booster.joined(alone)
+    np.testing.assert_array_equal(joined.many(matrix), np.hstack([one.many(matrix) for one in alone]))
+    np.testing.assert_array_equal(joined.few(matrix[:3]), np.hstack([one.few(matrix[:3]) for one in alone]))
+
+
+def test_boosters_over_other_places_are_not_joined(heads):
+    with pytest.raises(ValueError, match="other places"):
+        Booster.joined([Booster(heads[name].text, heads[name].columns) for name in ("success", "technical")])

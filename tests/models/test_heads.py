@@ -13,7 +13,7 @@ class Scores:
     """Trees whose scores are columns of the rows that they are given."""
 
     def __init__(self, columns):
-        self.columns = columns
+        self.columns = self.places = columns
         self.classes = len(columns)
 
     def few(self, matrix):
@@ -133,3 +133,11 @@ def test_a_trained_head_tells_few_rows_what_it_tells_many(artefact, matrix, evid
     few = np.vstack([one.probabilities(everything[i : i + 1], few=True) for i in range(50)])
     np.testing.assert_allclose(few, many[:50], rtol=1e-13)
     np.testing.assert_array_equal(one.probabilities(everything, few=True), many)
+
+
+def test_stages_scored_together_score_as_each_alone(artefact, matrix):
+    model = artefact.outcome_model()
+    assert model._together is not None
+    alone = np.hstack([head.scores(matrix) for head in model.stages])
+    np.testing.assert_allclose(model._falling(matrix, few=False), alone, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(model._falling(matrix[:5], few=True), alone[:5], rtol=1e-12, atol=1e-12)
