@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
 
 from features.definitions import features
 from models.additive import Additive, Curve
@@ -18,7 +18,7 @@ __all__ = ["fit_additive", "share_of_additive"]
 Array = npt.NDArray[Any]
 
 _QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98, 1.0)
-_INVERSE_PENALTY = 0.1  # sklearn's C: attempts against squared log-odds
+_PENALTY = 5.0  # per squared log-odds of a weight, against the log loss of one attempt
 _ITERATIONS = 150
 _SHARES = np.linspace(0.0, 0.8, 9)
 
@@ -26,8 +26,6 @@ _SHARES = np.linspace(0.0, 0.8, 9)
 def fit_additive(matrix: Array, happened: Array, columns: Sequence[int]) -> Additive:
     """Curves over `columns` of `matrix` whose sum is the log-odds that it `happened` (n,), regularised towards none."""
     from scipy import sparse
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
 
     pieces, shapes = [], []
     for column in columns:
@@ -52,19 +50,38 @@ def fit_additive(matrix: Array, happened: Array, columns: Sequence[int]) -> Addi
         risen[~known] = 0.0
         pieces += [sparse.csr_matrix(risen), sparse.csr_matrix(gone)]
         shapes.append((column, knots, len(knots) - 1))
-    with warnings.catch_warnings():  # stopped close to its optimum, it is as good
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_ITERATIONS).fit(
-            sparse.hstack(pieces).tocsr(), happened
-        )
-    weights, at = fitted.coef_[0].tolist(), 0
+    if not pieces:
+        return Additive(_odds_of(happened), ())
+    bias, found = _logistic(sparse.hstack(pieces).tocsr(), happened)
+    weights, at = found.tolist(), 0
     curves = []
     for column, knots, count in shapes:
         mine, missing = weights[at : at + count], weights[at + count]
         at += count + 1
         levels = np.concatenate([[0.0], np.cumsum(mine)]).tolist() if len(knots) else mine
         curves.append(Curve(column, tuple(knots.tolist()), tuple(levels), missing))
-    return Additive(float(fitted.intercept_[0]), tuple(curves))
+    return Additive(bias, tuple(curves))
+
+
+def _logistic(inputs: Any, happened: Array) -> tuple[float, Array]:
+    """Bias and weights of a logistic regression with a penalty on the squared weights; stopped close to its optimum."""
+    turned = inputs.T.tocsr()
+
+    def loss(packed: Array) -> tuple[float, Array]:
+        bias, weights = packed[0], packed[1:]
+        odds = inputs @ weights + bias
+        slope = 1.0 / (1.0 + np.exp(-np.clip(odds, -500.0, 500.0))) - happened
+        value = log_losses(odds, happened).sum() + _PENALTY * (weights @ weights)
+        return float(value), np.concatenate([[slope.sum()], turned @ slope + 2.0 * _PENALTY * weights])
+
+    start = np.concatenate([[_odds_of(happened)], np.zeros(inputs.shape[1])])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}).x
+    return float(found[0]), found[1:]
+
+
+def _odds_of(happened: Array) -> float:
+    """Log-odds of its share, half a case added on both sides."""
+    return float(np.log((happened.sum() + 0.5) / ((~happened).sum() + 0.5)))
 
 
 def share_of_additive(trees: Array, additive: Array, happened: Array) -> float:

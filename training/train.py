@@ -5,8 +5,10 @@ Nothing here knows MLflow; `training.tracking` logs and registers what comes out
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -294,18 +296,21 @@ def _refit(
 ) -> dict[str, HeadParts]:
     """The same heads, with as many trees, from all attempts with an outcome."""
     outcome, matrix = data.outcome, data.matrix
-    heads = {}
-    for name, found in fitted.items():
+    alone = replace(settings, threads=1)  # small fits side by side, rather than each on all cores
+
+    def again(name: str) -> HeadParts:
+        found = fitted[name]
         if name == "reason":
-            heads[name] = refit_reasons(data, found, settings)
-            continue
+            return refit_reasons(data, found, alone)
         rows, answer = (outcome >= 0, (outcome != 0).astype(int)) if name == "success" else _reached(outcome, name)
         columns, seen = found.parts.columns, matrix[rows]
         kind = recipe if name == "success" else Recipe(columns, stage=True)
-        again = fit_head(seen, answer[rows], found.parts.classes, kind, settings, rounds=found.rounds)
+        trees = fit_head(seen, answer[rows], found.parts.classes, kind, alone, rounds=found.rounds).parts
         curves = fit_additive(seen, answer[rows] == 0, columns) if found.curves else None
-        heads[name] = _beside(again.parts, curves, found.curves)
-    return heads
+        return _beside(trees, curves, found.curves)
+
+    with ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool:
+        return dict(zip(fitted, pool.map(again, fitted), strict=True))
 
 
 def _report(
