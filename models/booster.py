@@ -33,8 +33,8 @@ _BLOCK = 512  # rows that go through all trees together, few enough to stay in t
 def _unfold(rows, places, sets, words, unfolded):
     """Write each row so that every question is "no more than a threshold?".
 
-    Three times the features, for questions that take NaN for the least, the most and 0; then 0 or 1 for each set of codes,
-    0 for a row whose code is in it. `sets` (n, 3): place of the code, first word, number of words.
+    Three times the features, for questions that take NaN for the least, for more than any threshold (left as it is), and for
+    0; then 0 or 1 for each set of codes, 0 for a row whose code is in it. `sets` (n, 3): place of the code, first word, number of words.
     """
     n = len(places)
     for i in range(len(rows)):
@@ -42,7 +42,7 @@ def _unfold(rows, places, sets, words, unfolded):
             value = rows[i, places[f]]
             missing = value != value
             unfolded[i, f] = -np.inf if missing else value
-            unfolded[i, n + f] = np.inf if missing else value
+            unfolded[i, n + f] = value
             unfolded[i, 2 * n + f] = 0.0 if missing else value
         for s in range(len(sets)):
             value = rows[i, sets[s, 0]]
@@ -58,8 +58,8 @@ def _unfold(rows, places, sets, words, unfolded):
 def _walk(unfolded, roots, depths, answers, column, threshold, next_node, value, scores):
     """Add to `scores` (n, classes) each row's leaf of every tree; tree t belongs to class answers[t].
 
-    A node's next is next_node[2 · node], or the one after it where the row is above the threshold; a leaf's next is itself.
-    So no step is a jump that the processor would have to guess.
+    A node's next is next_node[2 · node], or the one after it where the row is not below the threshold, as NaN never is; a
+    leaf's next is itself. So no step is a jump that the processor would have to guess.
     """
     n, trees = len(unfolded), len(roots)
     node, row = np.empty(_TOGETHER, np.uint64), np.empty(_TOGETHER, np.uint64)
@@ -77,7 +77,9 @@ def _walk(unfolded, roots, depths, answers, column, threshold, next_node, value,
             for _ in range(depth):
                 for q in range(together * rows):
                     at = node[q]
-                    node[q] = next_node[np.uint64(2) * at + np.uint64(unfolded[row[q], column[at]] > threshold[at])]
+                    node[q] = next_node[
+                        np.uint64(2) * at + np.uint64(not (unfolded[row[q], column[at]] <= threshold[at]))
+                    ]
             for k in range(together):
                 answer = answers[t + k]
                 for r in range(rows):

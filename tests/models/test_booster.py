@@ -85,3 +85,16 @@ def test_joined_boosters_score_side_by_side_what_each_scores_alone(heads, matrix
 def test_boosters_over_other_places_are_not_joined(heads):
     with pytest.raises(ValueError, match="other places"):
         Booster.joined([Booster(heads[name].text, heads[name].columns) for name in ("success", "technical")])
+
+
+def test_a_question_of_whether_a_value_is_missing_is_answered_as_lightgbm_does():
+    rng = np.random.default_rng(2)
+    data = rng.normal(size=(4_000, 2)).astype(np.float32)
+    data[rng.random(4_000) < 0.5, 0] = np.nan
+    answer = np.where(np.isnan(data[:, 0]), 2.0, 0.0) + (data[:, 1] > 0)
+    for default in (data, -data):
+        reference = lightgbm.train({"num_leaves": 4, "verbose": -1}, lightgbm.Dataset(default, answer), 5)
+        text = reference.model_to_string()
+        assert "inf" in text.split("Tree=0")[1].split("feature_importances")[0]  # a split that sets NaN apart
+        odd = np.vstack([default[:500], [[np.inf, 0.0], [-np.inf, 0.0], [np.nan, np.nan]]]).astype(np.float32)
+        np.testing.assert_array_equal(Booster(text).many(odd)[:, 0], reference.predict(odd, raw_score=True))
