@@ -33,8 +33,8 @@ _BLOCK = 512  # rows that go through all trees together, few enough to stay in t
 def _unfold(rows, places, sets, words, unfolded):
     """Write each row so that every question is "no more than a threshold?".
 
-    Three times the features, for questions that take NaN for the least, for more than any threshold (left as it is), and for
-    0; then 0 or 1 for each set of codes, 0 for a row whose code is in it. `sets` (n, 3): place of the code, first word, number of words.
+    Three times the features: with NaN as the least, as it is (above any threshold), and as 0. Then 0 or 1 for each set of
+    codes, 0 where the row's code is in it. `sets` (n, 3): place of the code, first word, number of words.
     """
     n = len(places)
     for i in range(len(rows)):
