@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from features.cards import contains_card_number
+
 __all__ = ["ArtifactMismatch", "BadInput", "CardNumberFound", "Fault", "PayrescueError"]
 
 
@@ -31,9 +33,14 @@ class Fault:
 
     def __str__(self) -> str:
         where = f"row {self.row}, " if self.row is not None else ""
-        seen = f" {self.seen!r}" if self.seen is not None else ""
+        seen = f" {_unless_card(self.seen)!r}" if self.seen is not None else ""
         times = f" ({self.count} rows)" if self.count > 1 else ""
-        return f"{where}{self.column}{seen}: want {self.allowed}{times}"
+        return f"{where}{_unless_card(self.column)}{seen}: want {self.allowed}{times}"
+
+
+def _unless_card(text: str) -> str:
+    """What was given, unless somebody typed a card number where a name was wanted: nobody is to read that again."""
+    return "(a card number)" if contains_card_number(text) else text
 
 
 class PayrescueError(Exception):

@@ -21,7 +21,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from features.errors import BadInput, Fault
+from features.cards import contains_card_number
+from features.errors import BadInput, CardNumberFound, Fault
 from features.places import currencies
 
 __all__ = ["Effort", "Fee", "Fees", "read_fees"]
@@ -99,6 +100,8 @@ def read_fees(path: Path) -> Fees:
     others = _fee("others", told["others"], faults) if told.get("others") is not None else None
     if told.get("currency") not in currencies():
         faults.append(Fault("currency", "an ISO 4217 code, such as EUR", seen=str(told.get("currency"))))
+    if contains_card_number(str(told)):
+        raise CardNumberFound(str(path), message="holds a card number; want none, here or anywhere")
     by = told.get("by", "route")
     if by not in get_args(By):
         faults.append(Fault("by", "route or method", seen=str(by)))

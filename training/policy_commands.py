@@ -37,10 +37,14 @@ def evaluate_policy(
     """`payrescue evaluate-policy`."""
     # As in training: LightGBM's threads wait in a loop unless told otherwise
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from features.cards import contains_card_number
+    from features.errors import CardNumberFound
     from models.fees import read_fees
     from training.policy_evaluate import PolicyQuestion, evaluate_policies
     from training.policy_log import read_propensities
 
+    if any(contains_card_number(given) for given in (*asked.policies, asked.chosen, asked.propensity or "")):
+        raise CardNumberFound("evaluate-policy", message="an option holds a card number; want none")
     question = PolicyQuestion(
         chosen=tuple(name.strip() for name in asked.chosen.split(",")),
         first=asked.first,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from features.cards import contains_card_number
 from features.errors import BadInput, Fault
 
 __all__ = ["TrainSettings", "read_settings"]
@@ -57,7 +58,9 @@ class TrainSettings:
             value = getattr(self, known.name)
             low, high = known.metadata["low"], known.metadata["high"]
             kind = type(known.default)
-            if not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
+            if isinstance(value, str) and contains_card_number(value):
+                faults.append(Fault(known.name, "no card number", seen=value))
+            elif not isinstance(value, kind) and not (kind is float and isinstance(value, int)):
                 faults.append(Fault(known.name, f"a value of type {kind.__name__}", seen=str(value)))
             elif (low is not None and value < low) or (high is not None and value > high):
                 upper = f" to {high:g}" if high is not None else " or more"

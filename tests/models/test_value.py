@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.errors import BadInput
+from features.errors import BadInput, CardNumberFound
 from models.engine import Engine, ScoreRequest
 from models.fees import Effort, Fee, Fees, read_fees
 from models.value import Worth
@@ -133,3 +133,11 @@ def test_retries_and_effort_are_read_from_the_fees_file(tmp_path):
 def test_costs_that_are_none_are_refused_by_name(tmp_path, line, named):
     with pytest.raises(BadInput, match=named):
         read_fees(written(tmp_path, f"currency: EUR\nfees: {{north: {{success: 0.3}}}}\n{line}\n"))
+
+
+def test_fees_that_hold_a_card_number_are_refused_without_it(tmp_path):
+    path = tmp_path / "fees.yaml"
+    path.write_text('currency: EUR\nfees: {"4111111111111111": {success: 1.0}}\n')
+    with pytest.raises(CardNumberFound) as refused:
+        read_fees(path)
+    assert "1111" not in str(refused.value).replace(str(path), "")
