@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -108,8 +109,10 @@ class Additive:
         )
         for curve in curves:
             ordered = all(a < b for a, b in zip(curve.knots, curve.knots[1:], strict=False))
+            numbers = (*curve.knots, *curve.values, curve.missing)
             if (
-                not 0 <= curve.place < columns
+                not all(map(isfinite, numbers))
+                or not 0 <= curve.place < columns
                 or not curve.values
                 or not ordered
                 or (curve.knots and len(curve.knots) != len(curve.values))

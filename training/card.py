@@ -68,6 +68,15 @@ _NAMES = {
 }
 
 
+_ASKED = {
+    "success": "whether it succeeds",
+    "technical": "whether something breaks",
+    "user_abandonment": "whether the customer gives up",
+    "authentication": "whether authentication fails",
+    "bank_decline": "whether the bank declines",
+}
+
+
 def card_html(card: Mapping[str, Any], drawn: Mapping[str, Path]) -> str:
     """The card as a page that needs nothing else, pictures included."""
     labels = {feature.name: feature.label for feature in features()}
@@ -90,9 +99,15 @@ def card_html(card: Mapping[str, Any], drawn: Mapping[str, Path]) -> str:
         f'{base64.b64encode(path.read_bytes()).decode()}"></figure>'
         for name, path in drawn.items()
     )
+    heads = [name for name in STAGES if name in card["importances"]] or ["success"]
     top = "".join(
-        f"<li>{html.escape(labels.get(name, name))}: {share:.1%}</li>"
-        for name, share in list(card["importances"]["success"].items())[:10]
+        f"<h3>{html.escape(_ASKED[head])}</h3><ol>"
+        + "".join(
+            f"<li>{html.escape(labels.get(name, name))}: {share:.1%}</li>"
+            for name, share in list(card["importances"][head].items())[:5]
+        )
+        + "</ol>"
+        for head in heads
     )
     warning = (
         f'<p class="warn">Not better than a baseline beyond chance: {html.escape("; ".join(card["not_beaten"]))}</p>'
@@ -113,7 +128,7 @@ borders of the slices). Judged on the last slice of time, which it had not seen.
 {warning}<h2>How good, and against what</h2>
 <table><tr><th></th>{"".join(f"<th>{html.escape(model)}</th>" for model in models)}</tr>{rows}</table>
 <p><small>In brackets: 95 % interval, bootstrap over payments.</small></p>
-{images}<h2>What it looks at most, to tell success</h2><ol>{top}</ol>
+{images}<h2>What its trees look at most</h2>{top}
 <h2>For whom</h2><table><tr><th>by</th><th></th><th>attempts</th><th>succeeded</th><th>predicted</th><th>log loss</th>
 <th>AUC</th></tr>{slices}</table>
 <h2>Limits</h2><ul>{"".join(f"<li>{html.escape(limit)}</li>" for limit in card["limits"])}</ul></html>"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from features.columns import CATEGORIES, OUTCOMES
 from features.definitions import features
+from models.heads import STAGES
 from training.quality import Judged
 from training.train import Trained
 
@@ -126,19 +128,31 @@ def _confusion(judged: Judged, told: Array) -> Any:
     return figure
 
 
+_FALLS = {
+    "technical": "What something breaking goes with",
+    "user_abandonment": "What giving up goes with",
+    "authentication": "What failed authentication goes with",
+    "bank_decline": "What the bank's decline goes with",
+}
+
+
 def _importance(importances: Mapping[str, Mapping[str, float]]) -> Any:
+    """The features of each stage's trees; of the success head's where no stage has a head."""
     import matplotlib.pyplot as plt
 
     known = {feature.name: feature for feature in features()}
-    heads = [name for name in ("success", "category") if name in importances]
-    figure, axes = plt.subplots(1, len(heads), figsize=(7.2 * len(heads), 5.4), squeeze=False)
-    titles = {"success": "What tells success from failure", "category": "What tells the kinds of failure apart"}
-    for axis, head in zip(axes[0], heads, strict=True):
-        top = list(importances[head].items())[:18][::-1]
+    titles = {name: _FALLS[name] for name in STAGES if name in importances} or {"success": "What success goes with"}
+    wide = min(2, len(titles))
+    figure, axes = plt.subplots(
+        -(-len(titles) // wide), wide, figsize=(7.0 * wide, 4.4 * -(-len(titles) // wide)), squeeze=False
+    )
+    for axis, (head, title) in zip(axes.flat, titles.items(), strict=True):
+        top = list(importances[head].items())[:10][::-1]
         colours = [_ACCENT if known[name].actionable else _SOFT for name, _ in top]
-        axis.barh([known[name].label for name, _ in top], [100 * share for _, share in top], color=colours)
+        labels = [fill(known[name].label, 44) for name, _ in top]
+        axis.barh(labels, [100 * share for _, share in top], color=colours)
         axis.set_xlabel("share of the trees' gain, %")
-        axis.set_title(titles[head])
+        axis.set_title(title)
         axis.tick_params(axis="y", labelsize=8)
     figure.text(0.01, -0.02, "Blue: someone can act on it. Grey: context. An association, not yet a cause.", fontsize=9)
     figure.tight_layout()
@@ -151,14 +165,19 @@ def _learning_curves(curves: Mapping[str, tuple[float, ...]]) -> Any:
     drawn = {name: curve for name, curve in curves.items() if curve}
     if not drawn:
         return None
-    figure, axes = plt.subplots(1, len(drawn), figsize=(4.2 * len(drawn), 3.2), squeeze=False)
-    for axis, (name, curve) in zip(axes[0], drawn.items(), strict=True):
+    wide = min(3, len(drawn))
+    high = -(-len(drawn) // wide)
+    figure, axes = plt.subplots(high, wide, figsize=(4.2 * wide, 3.2 * high), squeeze=False)
+    for axis in axes.flat[len(drawn) :]:
+        axis.remove()
+    for axis, (name, curve) in zip(axes.flat, drawn.items(), strict=False):
         best = int(np.argmin(curve))
         axis.plot(np.arange(1, len(curve) + 1), curve, color=_ACCENT, lw=1.5)
         axis.axvline(best + 1, color=_SOFT, lw=1, ls="--")
-        axis.set_title(f"{name} head: {best + 1} trees", fontsize=10)
+        axis.set_title(f"{name.replace('_', ' ')} head: {best + 1} trees", fontsize=10)
         axis.set_xlabel("trees")
-    axes[0][0].set_ylabel("log loss on the stop slice, nats")
+    for row in axes:
+        row[0].set_ylabel("log loss on the stop slice, nats")
     figure.suptitle("When do more trees stop helping?", x=0.01, ha="left", fontweight="bold")
     figure.tight_layout()
     return figure

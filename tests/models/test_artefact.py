@@ -223,7 +223,14 @@ def test_trees_that_are_not_over_these_columns_and_answers_are_refused(heads, ch
 
 @pytest.mark.parametrize(
     "curve",
-    [[91, [0, 1], [0, 1], 0], [0, [1, 0], [0, 1], 0], [0, [0, 1], [0], 0], [-1, [], [1], 0], [0, [], [], 0]],
+    [
+        [91, [0, 1], [0, 1], 0],
+        [0, [1, 0], [0, 1], 0],
+        [0, [0, 1], [0], 0],
+        [-1, [], [1], 0],
+        [0, [], [], 0],
+        [0, [], [float("nan")], 0],
+    ],
 )
 def test_a_curve_that_is_damaged_is_refused(folder, curve):
     def damage(told):
