@@ -22,6 +22,7 @@ import pandas as pd
 
 from benchmarks import outages
 from benchmarks.report import Figure, at_least, publish
+from benchmarks.slices import earlier_and_later
 from features.attempts import check_attempts
 from features.definitions import RAW_CODES, RAW_NUMBERS
 from features.rows import Encoder
@@ -85,7 +86,7 @@ def figures() -> list[Figure]:
     found = []
     for story in ("base", "outage"):
         world = simulate(PAYMENTS, SEED, story)
-        early, late = _split(check_attempts(world.attempts, now=NOW))
+        early, late = earlier_and_later(check_attempts(world.attempts, now=NOW), 0.8)
         trained = train(early, TrainSettings()).artefact
         found += of_story(story, trained, world, early, late)
         if story == "outage":
@@ -195,13 +196,6 @@ def _by_lightgbm(early: pd.DataFrame, attempts: pd.DataFrame, asked: pd.DataFram
     data = lgb.Dataset(matrix(known), won, categorical_feature=codes, params={"verbose": -1})
     replaced = attempts.assign(**{name: asked[name].to_numpy() for name in MEANS})
     return np.asarray(lgb.train(parameters, data, 300).predict(matrix(replaced)))
-
-
-def _split(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Attempts of the earlier 80 % of payments, and of the later ones."""
-    begun = table.groupby("payment_id")["created_at"].transform("min")
-    cut = begun.quantile(0.8)
-    return table[begun < cut].reset_index(drop=True), table[begun >= cut].reset_index(drop=True)
 
 
 def _plain(column: pd.Series[Any]) -> list[str | None]:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import Figure, at_least, at_most, publish
+from benchmarks.slices import earlier_and_later
 from features.attempts import check_attempts, read_attempts
 from features.columns import OUTCOMES
 from features.definitions import RAW_CODES, RAW_NUMBERS
@@ -45,7 +46,7 @@ def of_story(story: str) -> list[Figure]:
     """Share learnt and calibration error on the last fifth of a story's payments."""
     world = simulate(PAYMENTS, SEED, story)
     table = check_attempts(world.attempts, now=NOW)
-    early, late = _split(table, 0.8)
+    early, late = earlier_and_later(table, 0.8)
     trained = train(early, TrainSettings())
     told = score_table(trained.artefact, late, early)[[f"p_{name}" for name in OUTCOMES]].to_numpy()
     truth = world.oracle.set_index("attempt_id").loc[late["attempt_id"]]
@@ -88,7 +89,7 @@ def of_story(story: str) -> list[Figure]:
 def of_shop() -> list[Figure]:
     """The shop's last week, by a model trained on the weeks before; its next month is not to be had."""
     table = read_attempts(SHOP, MAPPING, now=NOW, for_training=True)
-    early, late = _split(table, 24.0 / 31.0)
+    early, late = earlier_and_later(table, 24.0 / 31.0)
     told = score_table(train(early, TrainSettings()).artefact, late, early)["p_success"].to_numpy()
     plain = _plain_lightgbm(early, late, (early["outcome"] != "success").to_numpy().astype(int))[:, 0]
     happened = (late["outcome"] == "success").to_numpy()
@@ -106,13 +107,6 @@ def of_shop() -> list[Figure]:
             baseline=f"[{loss.low:.4f}, {loss.high:.4f}]; plain LightGBM {binary_log_loss(happened, plain):.4f}; {sample}",
         ),
     ]  # fmt: skip
-
-
-def _split(table: pd.DataFrame, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Attempts of the earlier and of the later payments."""
-    begun = table.groupby("payment_id")["created_at"].transform("min")
-    cut = begun.quantile(share)
-    return table[begun < cut].reset_index(drop=True), table[begun >= cut].reset_index(drop=True)
 
 
 def _outcomes(table: pd.DataFrame) -> Any:

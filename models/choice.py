@@ -8,6 +8,7 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from models.actions import MEANS_ACTIONS, DecisionTable, Plan, Row, Step, amounts_to
+from models.means import MEANS
 from models.rules_standing import Standing
 
 __all__ = ["Blocked", "Option", "best", "first_step", "own_means", "ranked", "screen", "screen_before"]
@@ -95,8 +96,7 @@ def screen_before(
 
 def own_means(attempt: Row) -> dict[str, Any]:
     """The attempt's own means, as a candidate without an id."""
-    names = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
-    return {name: attempt[name] for name in names if attempt.get(name) is not None}
+    return {name: attempt[name] for name in MEANS if attempt.get(name) is not None}
 
 
 def ranked(options: Sequence[Option], plan: Plan | None) -> list[Option]:

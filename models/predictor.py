@@ -18,6 +18,7 @@ from models import artefact
 from models.code_text import CodeText
 from models.grounds import Asked, Chances
 from models.heads import OutcomeModel
+from models.means import MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD
 
 __all__ = ["MATURE_US", "Predictor", "what_if"]
 
@@ -27,15 +28,6 @@ MATURE_US = 1_800_000_000
 """After how long, in microseconds, an attempt that was walked away from counts as abandoned."""
 
 _NEVER = 2**63 - 1
-_CARD_ONLY = (
-    "card_brand",
-    "card_funding",
-    "card_months_to_expiry",
-    "network_token",
-    "issuer",
-    "issuer_country",
-)
-_MEANS = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
 
 
 def what_if(
@@ -51,15 +43,15 @@ def what_if(
     changed = {**attempt}
     method = candidate.get("method", attempt["method"])
     if method != attempt["method"]:
-        for name in (*_CARD_ONLY, *_MEANS, "auth_exemption"):
+        for name in (*MEANS, *OF_THE_METHOD):
             changed.pop(name, None)
         shown = next((past for past in reversed(earlier) if past.get("method") == method), None)
         if shown is not None:
-            changed |= {name: shown[name] for name in _CARD_ONLY if name in shown}
+            changed |= {name: shown[name] for name in OF_THE_CARD if name in shown}
     elif "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
-        changed.pop("auth_steps", None)
-        changed.pop("auth_exemption", None)
-    changed |= {name: value for name in _MEANS if (value := candidate.get(name)) is not None}
+        for name in OF_THE_FLOW:
+            changed.pop(name, None)
+    changed |= {name: value for name in MEANS if (value := candidate.get(name)) is not None}
     changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
     return changed
 

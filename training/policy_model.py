@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from features.definitions import RAW_CODES, RAW_NUMBERS
 from features.rows import Encoder
+from models.means import OF_THE_FLOW, OF_THE_METHOD
 from training.policy_log import Log
-from training.policy_options import OF_THE_METHOD
 
 __all__ = ["OptionModel", "cross_fitted", "fit_option_model", "situations"]
 
@@ -70,7 +70,7 @@ def situations(log: Log) -> tuple[Array, tuple[int, ...]]:
     rows = encoder.from_table(log.table)
     # What belongs to the means rather than to the buyer would tell which option was taken
     left_out = {*log.chosen, *(OF_THE_METHOD if "method" in log.chosen else ())}
-    left_out |= {"auth_steps", "auth_exemption"} if "auth_flow" in log.chosen else set()
+    left_out |= set(OF_THE_FLOW) if "auth_flow" in log.chosen else set()
     kept = [place for place, name in enumerate(RAW_CODES) if name not in left_out]
     codes = np.where(rows.codes[:, kept] < 0, np.nan, rows.codes[:, kept].astype(float))
     numbers = rows.numbers[:, [place for place, name in enumerate(RAW_NUMBERS) if name not in left_out]]

@@ -11,20 +11,15 @@ import numpy.typing as npt
 
 from features.history import History, features_in_passing
 from models.artefact import Artefact
+from models.means import OF_THE_FLOW, OF_THE_METHOD
 from training.policy_log import ACTION, OptionKey
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["OF_THE_METHOD", "option_success", "with_option"]
+__all__ = ["option_success", "with_option"]
 
 Array = npt.NDArray[Any]
-
-OF_THE_METHOD = (
-    *("card_brand", "card_funding", "card_months_to_expiry", "issuer", "issuer_country"),
-    *("stored", "network_token", "auth_steps", "auth_exemption"),
-)
-"""What belongs to a method, and does not carry over to another one."""
 
 _OF_THE_END = ("outcome", "reason", "resolved_at", "duration_s")
 
@@ -37,9 +32,10 @@ def with_option(table: pd.DataFrame, option: OptionKey) -> pd.DataFrame:
     other_method = (table["method"].astype(object) != option.method).to_numpy()
     for name in (name for name in OF_THE_METHOD if name in changed):
         changed[name] = changed[name].mask(other_method)
-    if "auth_steps" in changed and "auth_flow" in table:
+    if "auth_flow" in table:
         other_flow = (table["auth_flow"].astype(object) != option.auth_flow).to_numpy()
-        changed["auth_steps"] = changed["auth_steps"].mask(other_flow)
+        for name in (name for name in OF_THE_FLOW if name in changed):
+            changed[name] = changed[name].mask(other_flow)
     for name, value in zip(ACTION, option, strict=True):
         if value is not None or name in changed:
             changed[name] = pd.Categorical([value] * len(changed))

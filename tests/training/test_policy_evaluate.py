@@ -14,12 +14,14 @@ import payrescue
 from features.attempts import check_attempts, read_attempts
 from features.errors import BadInput
 from models.fees import Fee, Fees
+from models.means import MEANS, OF_THE_METHOD
 from models.policies import Always, Budget, Decision, Way
+from models.predictor import what_if
 from models.success_rate import SuccessRate
 from models.tables import score_table
 from training.policy_budget import bargains, price_for
 from training.policy_evaluate import PolicyQuestion, evaluate_policies
-from training.policy_log import OptionKey, read_log, read_propensities
+from training.policy_log import ACTION, OptionKey, read_log, read_propensities
 from training.policy_model import cross_fitted, situations
 from training.policy_options import option_success, with_option
 from training.policy_targets import always, by_policy, by_scores, logged, standing
@@ -225,6 +227,16 @@ class TestModelOfOptions:
         wanted[last] = log.open[last]
         before = option_success(trained.artefact, log.table, log.options, wanted)[last]
         assert np.array_equal(before, option_success(trained.artefact, one, log.options, wanted)[last], equal_nan=True)
+
+    def test_what_would_be_is_in_a_table_what_it_is_in_a_request(self):
+        table = attempts(2, auth_flow=["challenge", "none"], auth_steps=[2, 0], stored=True, auth_exemption="low_value")
+        for option in (OptionKey("wallet", "direct", "none"), OptionKey("card", "harbor", "challenge")):
+            found = with_option(table, option)
+            for place, attempt in enumerate(table.to_dict("records")):
+                asked = what_if(attempt, dict(zip(ACTION, option, strict=True)), at=0)
+                for name in (*MEANS, *OF_THE_METHOD):
+                    told = found[name].iloc[place] if name in found else None
+                    assert (None if pd.isna(told) else told) == asked.get(name), (option, name)
 
     def test_another_method_has_no_card_and_another_flow_no_known_steps(self):
         table = attempts(2, auth_flow=["challenge", "none"], auth_steps=[2, 0], stored=True)
