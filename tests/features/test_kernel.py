@@ -176,6 +176,39 @@ class TestThePayment:
         assert (seen["attempts_before"], seen["method_tries"], seen["route_tries"]) == (3.0, 2.0, 1.0)
         assert seen["same_method"] == 0.0
 
+    def test_the_same_way_is_tried_only_with_its_method_route_and_flow(self, look):
+        seen = look(
+            ended("technical", us(minutes=-12), auth_flow="frictionless"),
+            ended("technical", us(minutes=-9), route="harbor"),
+            ended("technical", us(minutes=-6), method="wallet"),
+            ended("technical", us(minutes=-3)),
+            attempt(),
+        )
+        assert (seen["method_tries"], seen["route_tries"], seen["way_tries"]) == (3.0, 2.0, 1.0)
+
+    def test_the_last_attempt_with_this_method_is_described_even_if_another_method_came_after(self, look):
+        seen = look(
+            ended("technical", us(seconds=-300), reason="processor_error", auth_flow="frictionless"),
+            ended("bank_decline", us(seconds=-200), reason="insufficient_funds", route="harbor"),
+            ended("technical", us(seconds=-100), reason="processor_error", method="wallet", route="harbor"),
+            attempt(),
+        )
+        assert {seen["last_reason"], seen["method_last_reason"]} == {0.0, 1.0}  # two reasons, each its own
+        assert (seen["seconds_since_last"], seen["seconds_since_method"]) == (100.0, 200.0)
+        assert (seen["method_same_route"], seen["method_same_flow"]) == (0.0, 1.0)
+
+    def test_a_method_never_tried_has_no_last_attempt(self, look):
+        seen = look(ended("technical", us(minutes=-3), reason="processor_error", method="wallet"), attempt())
+        about = ("method_last_reason", "seconds_since_method", "method_same_route", "method_same_flow")
+        assert np.isnan([seen[name] for name in about]).all()
+        assert (seen["method_tries"], seen["way_tries"]) == (0.0, 0.0)
+
+    def test_why_this_method_failed_is_missing_until_it_is_known(self, look):
+        under_way = ended("technical", us(seconds=-90), us(seconds=1), reason="processor_error")
+        seen = look(under_way, attempt())
+        assert np.isnan(seen["method_last_reason"])
+        assert (seen["seconds_since_method"], seen["method_same_route"], seen["way_tries"]) == (90.0, 1.0, 1.0)
+
     def test_another_payment_s_attempts_are_not_this_one_s(self, look):
         assert look(ended("technical", us(minutes=-1), payment_id="p0"), attempt())["attempts_before"] == 0.0
 

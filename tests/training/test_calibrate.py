@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.calibrate import calibrate
+from training.calibrate import blend_of, calibrate
 
 
 def _binary(n, slope, seed):
@@ -47,3 +47,36 @@ def test_too_few_attempts_change_nothing(n):
     found, said = calibrate(scores, failed, np.arange(n), resamples=20, seed=1)
     assert "too few" in said
     assert (found(scores) == scores).all()
+
+
+class TestTheBlend:
+    """Truth is 1 x the stages; the direct head is told with another sign, or not at all."""
+
+    @pytest.fixture
+    def staged(self):
+        return np.random.default_rng(5).normal(1.0, 1.5, 8000)
+
+    @pytest.fixture
+    def won(self, staged):
+        return np.random.default_rng(6).random(len(staged)) < 1 / (1 + np.exp(-staged))
+
+    def test_a_head_that_says_nothing_counts_for_nothing(self, staged, won):
+        bias, direct, stages = blend_of(np.random.default_rng(7).normal(0, 1.5, len(staged)), staged, won)
+        assert bias == pytest.approx(0.0, abs=0.1)
+        assert direct == pytest.approx(0.0, abs=0.06)
+        assert stages == pytest.approx(1.0, abs=0.1)
+
+    def test_a_head_that_is_wrong_is_not_turned_round(self, staged, won):
+        hidden = np.random.default_rng(8).normal(0, 1.0, len(staged))
+        _, direct, stages = blend_of(hidden - staged, staged - hidden / 2, won)
+        assert direct >= 0.0
+        assert stages > 0.0
+        assert blend_of(-staged, hidden, won)[1] == 0.0
+
+    def test_two_heads_that_each_know_a_part_both_count(self):
+        rng = np.random.default_rng(9)
+        one, two = rng.normal(0, 1, (2, 8000))
+        won = rng.random(8000) < 1 / (1 + np.exp(-(one + two)))
+        _, direct, stages = blend_of(one, two, won)
+        assert direct > 0.7  # held back towards none
+        assert stages == pytest.approx(1.0, abs=0.15)
