@@ -23,7 +23,8 @@ class ServiceSettings:
 
     `model` is a folder that holds an artefact, a `models:/` URI of the MLflow registry, or `none`;
     `model_version` is what a folder is called in answers; `rules` a CSV with a merchant's own rules; `fees` a
-    YAML file with what attempts cost. Bodies are in bytes,
+    YAML file with what attempts cost. `log` is the SQLAlchemy URL of the decision log, `none` for no log; `state` is
+    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. Bodies are in bytes,
     counts in items.
     """
 
@@ -34,14 +35,17 @@ class ServiceSettings:
     model_version: str | None = None
     rules: str | None = None
     fees: str | None = None
+    log: str = "sqlite:///payrescue-log.db"
+    state: str = "memory"
+    deadline_ms: int = 200
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
-        """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES` and
-        `_FEES`.
+        """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_LOG`,
+        `_STATE` and `_DEADLINE_MS`.
 
         Raises BadInput naming the variable.
 
@@ -56,6 +60,9 @@ class ServiceSettings:
             model_version=environment.get("PAYRESCUE_MODEL_VERSION") or None,
             rules=environment.get("PAYRESCUE_RULES") or None,
             fees=environment.get("PAYRESCUE_FEES") or None,
+            log=environment.get("PAYRESCUE_LOG") or cls.log,
+            state=environment.get("PAYRESCUE_STATE") or cls.state,
+            deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
         )
 
 
