@@ -6,7 +6,7 @@ Such a sum (a generalised additive model) stands beside the trees of a head, whi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -18,33 +18,51 @@ from numba import njit
 
 from features.errors import ArtifactMismatch
 
-__all__ = ["Additive", "Curve"]
+__all__ = ["Additive", "Curve", "add_all"]
 
 Array = npt.NDArray[Any]
 
 
 @njit(cache=True, nogil=True)
-def _add(rows, places, starts, counts, coded, missing, knots, values, scores):
-    """Add to `scores` (n,) every curve's value of each row."""
+def _add(rows, biases, ends, places, starts, counts, coded, missing, knots, values, scores):
+    """Add to `scores` (n, sums) each sum of each row: a bias, and the curves from the last sum's end to its own."""
     for i in range(len(rows)):
-        for f in range(len(places)):
-            value = rows[i, places[f]]
-            start, count = starts[f], counts[f]
-            if value != value:
-                scores[i] += missing[f]
-            elif coded[f]:
-                if value >= 0.0 and value < count:
-                    scores[i] += values[start + np.int64(value)]
-            elif value <= knots[start]:
-                scores[i] += values[start]
-            elif value >= knots[start + count - 1]:
-                scores[i] += values[start + count - 1]
-            else:
-                k = start + 1
-                while knots[k] < value:
-                    k += 1
-                share = (value - knots[k - 1]) / (knots[k] - knots[k - 1])
-                scores[i] += values[k - 1] + share * (values[k] - values[k - 1])
+        f = 0
+        for s in range(len(biases)):
+            total = biases[s]
+            while f < ends[s]:
+                value = rows[i, places[f]]
+                start, count = starts[f], counts[f]
+                if value != value:
+                    total += missing[f]
+                elif coded[f]:
+                    if value >= 0.0 and value < count:
+                        total += values[start + np.int64(value)]
+                elif value <= knots[start]:
+                    total += values[start]
+                elif value >= knots[start + count - 1]:
+                    total += values[start + count - 1]
+                else:
+                    k = start + 1
+                    while knots[k] < value:
+                        k += 1
+                    share = (value - knots[k - 1]) / (knots[k] - knots[k - 1])
+                    total += values[k - 1] + share * (values[k] - values[k - 1])
+                f += 1
+            scores[i, s] += total
+
+
+def add_all(sums: Sequence[Additive | None]) -> Callable[[Array, Array], None]:
+    """What adds, to scores (n, sums) of the rows of a matrix, each sum's log-odds; None adds nothing."""
+    curves = [curve for one in sums for curve in (one.curves if one is not None else ())]
+    biases = np.array([one.bias if one is not None else 0.0 for one in sums])
+    ends = np.cumsum([len(one.curves) if one is not None else 0 for one in sums])
+    arrays = (biases, ends, *_arrays(curves))
+
+    def add(matrix: Array, scores: Array) -> None:
+        _add(matrix, *arrays, scores)
+
+    return add
 
 
 @dataclass(frozen=True)
@@ -69,9 +87,9 @@ class Additive:
 
     def __call__(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Log-odds, shape (n,), of the rows of `matrix`."""
-        scores = np.full(len(matrix), self.bias)
-        _add(matrix, *self._arrays, scores)
-        return scores
+        scores = np.zeros((len(matrix), 1))
+        self._add(matrix, scores)
+        return scores[:, 0]
 
     def scaled(self, by: float) -> Additive:
         """The same, times a number."""
@@ -82,18 +100,8 @@ class Additive:
         return Additive(by * self.bias, curves)
 
     @cached_property
-    def _arrays(self) -> tuple[Array, ...]:
-        counts = [len(curve.values) for curve in self.curves]
-        padded = [(*curve.knots, *([0.0] * (len(curve.values) - len(curve.knots)))) for curve in self.curves]
-        return (
-            np.array([curve.place for curve in self.curves], np.int64),
-            np.cumsum([0, *counts[:-1]]) if counts else np.empty(0, np.int64),
-            np.array(counts, np.int64),
-            np.array([not curve.knots for curve in self.curves], np.bool_),
-            np.array([curve.missing for curve in self.curves], np.float64),
-            np.array([knot for knots in padded for knot in knots], np.float64),
-            np.array([value for curve in self.curves for value in curve.values], np.float64),
-        )
+    def _add(self) -> Callable[[Array, Array], None]:
+        return add_all([self])
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, for `from_json`."""
@@ -119,6 +127,21 @@ class Additive:
             ):
                 raise ArtifactMismatch(f"model.json: the curve over column {curve.place} is damaged")
         return cls(float(told["bias"]), curves)
+
+
+def _arrays(curves: Sequence[Curve]) -> tuple[Array, ...]:
+    """The curves one after another, as `_add` takes them."""
+    counts = [len(curve.values) for curve in curves]
+    padded = [(*curve.knots, *([0.0] * (len(curve.values) - len(curve.knots)))) for curve in curves]
+    return (
+        np.array([curve.place for curve in curves], np.int64),
+        np.cumsum([0, *counts[:-1]]) if counts else np.empty(0, np.int64),
+        np.array(counts, np.int64),
+        np.array([not curve.knots for curve in curves], np.bool_),
+        np.array([curve.missing for curve in curves], np.float64),
+        np.array([knot for knots in padded for knot in knots], np.float64),
+        np.array([value for curve in curves for value in curve.values], np.float64),
+    )
 
 
 def _floats(values: Sequence[Any]) -> tuple[float, ...]:

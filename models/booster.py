@@ -200,17 +200,20 @@ class Booster:
 
     @classmethod
     def joined(cls, boosters: Sequence[Booster]) -> Booster:
-        """One whose scores are those of all, side by side, walked together; their trees are over the same places."""
+        """One whose scores are those of all, side by side, walked together."""
         self = cls.__new__(cls)
-        self.columns, self.places = boosters[0].columns, boosters[0].places
+        self.places = np.unique(np.concatenate([one.places for one in boosters]))
+        self.columns = len(self.places)
         self.classes, self.iterations = sum(one.classes for one in boosters), max(one.iterations for one in boosters)
         joined, sets, answer, node, word, first_set = [], [], 0, 0, 0, 0
         for one in boosters:
-            if not np.array_equal(one.places, self.places):
-                raise ValueError("boosters over other places cannot be joined")
             roots, depths, answers, column, threshold, next_node, value = one._trees
-            beyond = (column >= 3 * self.columns) * first_set  # a set's column comes after those of the sets before
-            joined.append((roots + node, depths, answers + answer, column + beyond, threshold, next_node + node, value))
+            # A column is one of three ways to see a feature, or, after those, a set of codes
+            ways, feature = np.divmod(column.astype(np.int64), one.columns)
+            moved = ways * self.columns + np.searchsorted(self.places, one.places)[feature]
+            beyond = column - 3 * one.columns + 3 * self.columns + first_set
+            column = np.where(column < 3 * one.columns, moved, beyond)
+            joined.append((roots + node, depths, answers + answer, column, threshold, next_node + node, value))
             sets.append(one._sets + np.array([0, word, 0]))
             answer, node, word = answer + one.classes, node + len(value), word + len(one._words)
             first_set += len(one._sets)

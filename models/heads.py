@@ -8,16 +8,18 @@ over, each category has the share that the stages give it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba import njit
 
 from features.columns import CATEGORIES
-from models.additive import Additive
+from models.additive import Additive, add_all
 from models.booster import Booster
 
 __all__ = ["STAGES", "Blend", "Calibration", "Head", "OutcomeModel"]
@@ -27,8 +29,60 @@ Array = npt.NDArray[Any]
 STAGES = ("technical", "user_abandonment", "authentication", "bank_decline")
 """The stages, in the order in which an attempt meets them, by the category of what falls there."""
 
-_PLACES = [STAGES.index(category) for category in CATEGORIES]
+_PLACES = np.array([STAGES.index(category) for category in CATEGORIES])
 _TINY = 1e-12
+
+
+@njit(cache=True, nogil=True)
+def _softplus(x):
+    """log(1 + e^x)."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+@njit(cache=True, nogil=True)
+def _odds_of_passing(scores, i):
+    """Log-odds that attempt `i` passes every stage, the last four columns of `scores`."""
+    passes = 0.0
+    for stage in range(scores.shape[1] - 4, scores.shape[1]):
+        passes -= _softplus(scores[i, stage])
+    return passes - math.log(max(-math.expm1(passes), _TINY))
+
+
+@njit(cache=True, nogil=True)
+def _passing(scores, out):
+    """Log-odds of passing every stage, into `out` (n,)."""
+    for i in range(len(scores)):
+        out[i] = _odds_of_passing(scores, i)
+
+
+@njit(cache=True, nogil=True)
+def _settle(scores, bias, direct, staged, places, out):
+    """Probabilities of the outcomes, into `out` (n, 5): of success by the blend, of the categories as the stages share it.
+
+    `scores` (n, 5): log-odds of the success head, which may be left out, and of falling at each stage; `places` says at
+    which stage each category falls.
+    """
+    first = scores.shape[1] - 4
+    shares = np.empty(4)
+    for i in range(len(scores)):
+        odds = bias + staged * _odds_of_passing(scores, i)
+        if first == 1:
+            odds += direct * scores[i, 0]
+        success = math.exp(-_softplus(-odds))
+        # log P(came so far) + log P(falls there)
+        came, most = 0.0, -np.inf
+        for stage in range(4):
+            falls = scores[i, first + stage]
+            shares[stage] = came - _softplus(-falls)
+            came -= _softplus(falls)
+            most = max(most, shares[stage])
+        total = 0.0
+        for stage in range(4):
+            shares[stage] = math.exp(shares[stage] - most)
+            total += shares[stage]
+        out[i, 0] = success
+        for c in range(4):
+            out[i, 1 + c] = (1.0 - success) * (shares[places[c]] / total)
 
 
 @dataclass(frozen=True)
@@ -113,57 +167,58 @@ class OutcomeModel:
 
     def success_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(success), shape (n,)."""
-        return self._success(matrix, self._falling(matrix, few=few) if self.blend.staged else None, few=few)
+        if self.blend.staged and self.stages is not None:
+            told: Array = self.outcome_probability(matrix, few=few)[:, 0]
+            return told
+        direct = self.blend(self.success.scores(matrix, few=few)[:, 0], np.zeros(len(matrix)))
+        p: Array = np.exp(-np.logaddexp(0.0, -direct))
+        return p
 
     def outcome_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(outcome), shape (n, 5), in the order of OUTCOMES; rows sum to 1."""
-        falling = self._falling(matrix, few=few)
-        success = self._success(matrix, falling, few=few)[:, None]
-        if falling is None:
-            why: Array = np.broadcast_to(np.array(self.category_shares), (len(matrix), 4))
-        else:
-            # log P(came so far) + log P(falls there), each −log(1 + e^…)
-            came = -np.cumsum(np.logaddexp(0.0, falling), axis=1)
-            shares = -np.logaddexp(0.0, -falling)
-            shares[:, 1:] += came[:, :-1]
-            weights = np.exp(shares - shares.max(axis=1, keepdims=True))
-            why = (weights / weights.sum(axis=1, keepdims=True))[:, _PLACES]
-        return np.hstack([success, (1.0 - success) * why])
-
-    @cached_property
-    def _together(self) -> tuple[Booster, Array, Array] | None:
-        """The stages' trees as one booster, with the weights and the biases of their calibrations; None if they cannot be."""
-        boosters = [head.booster for head in self.stages or ()]
-        if not boosters or any(not np.array_equal(one.places, boosters[0].places) for one in boosters):
-            return None
-        calibrations = [head.calibration for head in self.stages or ()]
-        weights = np.array([calibration.weights[0, 0] for calibration in calibrations])
-        return Booster.joined(boosters), weights, np.array([calibration.bias[0] for calibration in calibrations])
+        if self.stages is None:
+            success = self.success_probability(matrix, few=few)[:, None]
+            return np.hstack([success, (1.0 - success) * np.array(self.category_shares)])
+        out = np.empty((len(matrix), 5))
+        _settle(self._scores(matrix, few=few), self.blend.bias, self.blend.direct, self.blend.staged, _PLACES, out)
+        return out
 
     def log_odds(self, matrix: Array) -> tuple[Array, Array]:
         """Log-odds of success as the success head has them, and as the stages do, each (n,): what is blended."""
-        falling = self._falling(matrix, few=False)
         direct: Array = self.success.scores(matrix)[:, 0]
-        return direct, np.zeros_like(direct) if falling is None else _passing(falling)
-
-    def _falling(self, matrix: Array, *, few: bool) -> Array | None:
-        """Log-odds of falling at each stage, once there, shape (n, 4)."""
         if self.stages is None:
-            return None
-        if self._together is None:
-            return np.hstack([head.scores(matrix, few=few) for head in self.stages])
-        booster, weights, bias = self._together
-        scores = (booster.few(matrix) if few else booster.many(matrix)) * weights + bias
-        for place, head in enumerate(self.stages):
-            if head.additive is not None:
-                scores[:, place] += head.additive(matrix)
-        return scores
+            return direct, np.zeros_like(direct)
+        staged = np.empty(len(matrix))
+        _passing(self._scores(matrix, few=False), staged)
+        return direct, staged
 
-    def _success(self, matrix: Array, falling: Array | None, *, few: bool) -> Array:
-        direct = self.success.scores(matrix, few=few)[:, 0] if self.blend.direct else np.zeros(len(matrix))
-        staged = _passing(falling) if falling is not None and self.blend.staged else np.zeros(len(matrix))
-        p: Array = np.exp(-np.logaddexp(0.0, -self.blend(direct, staged)))
-        return p
+    @cached_property
+    def _together(self) -> _Together | None:
+        """The heads that are blended as one; None if they cannot be."""
+        heads = [self.success, *(self.stages or ())] if self.blend.direct else list(self.stages or ())
+        if not all(isinstance(head.booster, Booster) for head in heads):
+            return None
+        return _Together(
+            Booster.joined([head.booster for head in heads]),
+            np.array([head.calibration.weights[0, 0] for head in heads]),
+            np.array([head.calibration.bias[0] for head in heads]),
+            add_all([head.additive for head in heads]),
+        )
+
+    def _scores(self, matrix: Array, *, few: bool) -> Array:
+        """Log-odds of success as the success head has them, where it counts, and of falling at each stage, once there.
+
+        Shape (n, 5), or (n, 4) where the success head does not count.
+        """
+        if self._together is None:
+            heads = [self.success, *(self.stages or ())] if self.blend.direct else (self.stages or ())
+            return np.hstack([head.scores(matrix, few=few) for head in heads])
+        booster, weights, biases, add = self._together
+        scores = booster.few(matrix) if few else booster.many(matrix)
+        scores *= weights
+        scores += biases
+        add(matrix, scores)
+        return scores
 
     def reason_probability(self, matrix: Array, evidence: Array, *, few: bool = False) -> tuple[Sequence[str], Array]:
         """Reasons, and P(reason | failed, evidence), shape (n, n_reasons). `evidence` as Encoder.evidence gives it."""
@@ -172,8 +227,10 @@ class OutcomeModel:
         return self.reason.classes, self.reason.probabilities(np.hstack([matrix, evidence]), few=few)
 
 
-def _passing(falling: Array) -> Array:
-    """Log-odds of passing every stage, from those of falling at each."""
-    passes = -np.logaddexp(0.0, falling).sum(axis=1)
-    odds: Array = passes - np.log(np.maximum(-np.expm1(passes), _TINY))
-    return odds
+class _Together(NamedTuple):
+    """Heads with one walk: their trees, the weights and biases of their calibrations, and their curves."""
+
+    booster: Booster
+    weights: Array
+    biases: Array
+    add: Callable[[Array, Array], None]

@@ -25,16 +25,19 @@ from serving.transport import Receive, Scope, Send
 
 __all__ = ["Front", "Payrescue"]
 
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
 _SETTINGS = ServiceSettings.from_environment(os.environ)
 
 
 class Front:
     """ASGI middleware that answers every HTTP request itself; what else comes goes on to BentoML.
 
-    The model is loaded as the server starts, before the first request is read.
+    The model is loaded as the server starts, before the first request is read. From then on it stands before all of
+    BentoML's own middleware, whose tracing alone would take a fifth of a millisecond of each request.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, app: Application) -> None:
         self._bentoml = app
         self._app: App | None = None
 
@@ -45,7 +48,16 @@ class Front:
             return
         if scope["type"] == "lifespan":
             self._app = _load()
+            self._go_first(scope["app"], self._app)
         await self._bentoml(scope, receive, send)
+
+    def _go_first(self, starlette: Any, ours: App) -> None:
+        behind: Application = starlette.middleware_stack
+
+        async def first(scope: Scope, receive: Receive, send: Send) -> None:
+            await (ours if scope["type"] == "http" else behind)(scope, receive, send)
+
+        starlette.middleware_stack = first
 
 
 def _load() -> App:

@@ -75,16 +75,13 @@ def test_text_that_is_no_model_is_refused(text):
         Booster(text)
 
 
-def test_joined_boosters_score_side_by_side_what_each_scores_alone(heads, matrix):
-    alone = [Booster(heads[name].text, heads[name].columns) for name in ("technical", "bank_decline")]
+@pytest.mark.parametrize("names", [("technical", "bank_decline"), ("success", "technical", "reason")])
+def test_joined_boosters_score_side_by_side_what_each_scores_alone(heads, matrix, evidence, names):
+    everything = np.hstack([matrix, evidence])
+    alone = [Booster(heads[name].text, heads[name].columns) for name in names]
     joined = Booster.joined(alone)
-    np.testing.assert_array_equal(joined.many(matrix), np.hstack([one.many(matrix) for one in alone]))
-    np.testing.assert_array_equal(joined.few(matrix[:3]), np.hstack([one.few(matrix[:3]) for one in alone]))
-
-
-def test_boosters_over_other_places_are_not_joined(heads):
-    with pytest.raises(ValueError, match="other places"):
-        Booster.joined([Booster(heads[name].text, heads[name].columns) for name in ("success", "technical")])
+    np.testing.assert_array_equal(joined.many(everything), np.hstack([one.many(everything) for one in alone]))
+    np.testing.assert_array_equal(joined.few(everything[:3]), np.hstack([one.few(everything[:3]) for one in alone]))
 
 
 def test_a_question_of_whether_a_value_is_missing_is_answered_as_lightgbm_does():

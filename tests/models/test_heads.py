@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -135,9 +137,22 @@ def test_a_trained_head_tells_few_rows_what_it_tells_many(artefact, matrix, evid
     np.testing.assert_array_equal(one.probabilities(everything, few=True), many)
 
 
-def test_stages_scored_together_score_as_each_alone(artefact, matrix):
-    model = artefact.outcome_model()
+@pytest.mark.parametrize("blend", BLENDS)
+def test_heads_scored_together_score_as_each_alone(artefact, matrix, blend):
+    model = replace(artefact.outcome_model(), blend=blend)
+    heads = [model.success, *model.stages] if blend.direct else model.stages
+    alone = np.hstack([head.scores(matrix) for head in heads])
     assert model._together is not None
-    alone = np.hstack([head.scores(matrix) for head in model.stages])
-    np.testing.assert_allclose(model._falling(matrix, few=False), alone, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(model._falling(matrix[:5], few=True), alone[:5], rtol=1e-12, atol=1e-12)
+    np.testing.assert_array_equal(model._scores(matrix, few=False), alone)
+    np.testing.assert_array_equal(model._scores(matrix[:5], few=True), alone[:5])
+
+
+def test_the_probabilities_are_those_of_the_stages_in_turn(artefact, matrix):
+    model = replace(artefact.outcome_model(), blend=Blend(0.1, 0.4, 0.6))
+    falls = np.stack([head.probabilities(matrix)[:, 0] for head in model.stages], axis=1)
+    came = np.hstack([np.ones((len(matrix), 1)), np.cumprod(1.0 - falls, axis=1)])
+    odds = 0.1 + 0.4 * model.success.scores(matrix)[:, 0] + 0.6 * np.log(came[:, 4] / (1.0 - came[:, 4]))
+    success = 1.0 / (1.0 + np.exp(-odds))
+    why = (came[:, :4] * falls / (1.0 - came[:, 4:]))[:, [STAGES.index(name) for name in OUTCOMES[1:]]]
+    told = model.outcome_probability(matrix)
+    np.testing.assert_allclose(told, np.hstack([success[:, None], (1.0 - success[:, None]) * why]), rtol=1e-9)
