@@ -56,6 +56,13 @@ def _passing(scores, out):
 
 
 @njit(cache=True, nogil=True)
+def _probable(scores, bias, direct, out):
+    """P(success) by the success head alone, into `out` (n,)."""
+    for i in range(len(scores)):
+        out[i] = math.exp(-_softplus(-(bias + direct * scores[i])))
+
+
+@njit(cache=True, nogil=True)
 def _settle(scores, bias, direct, staged, places, out):
     """Probabilities of the outcomes, into `out` (n, 5): of success by the blend, of the categories as the stages share it.
 
@@ -170,9 +177,9 @@ class OutcomeModel:
         if self.blend.staged and self.stages is not None:
             told: Array = self.outcome_probability(matrix, few=few)[:, 0]
             return told
-        direct = self.blend(self.success.scores(matrix, few=few)[:, 0], np.zeros(len(matrix)))
-        p: Array = np.exp(-np.logaddexp(0.0, -direct))
-        return p
+        alone = np.empty(len(matrix))
+        _probable(self.success.scores(matrix, few=few)[:, 0], self.blend.bias, self.blend.direct, alone)
+        return alone
 
     def outcome_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(outcome), shape (n, 5), in the order of OUTCOMES; rows sum to 1."""
