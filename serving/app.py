@@ -12,6 +12,7 @@ from typing import Any
 from features.errors import BadInput
 from models.engine import Engine
 from models.messages import locales, messages
+from serving.gate import Gate
 from serving.problems import Problem, invalid
 from serving.requests import RequestReader
 from serving.settings import ServiceSettings
@@ -69,6 +70,8 @@ class App:
         self._reader = reader or RequestReader()
         self._card = card
         self._clock = clock
+        self.gate = Gate(self._settings.most_waiting)
+        self.draining = False
         self._routes: dict[str, tuple[str, Route]] = {
             "/v1/score": ("POST", self._score),
             "/v1/score/batch": ("POST", self._score_batch),
@@ -88,7 +91,7 @@ class App:
             route, rest = self._find(scope)
             content = await route(Call(scope, receive, request_id, started, rest))
         except Problem as problem:
-            await send_problem(send, problem, request_id, head=head)
+            await send_problem(send, problem, request_id, head=head, close=self.draining)
         except ClientLeft:
             return
         except Exception as error:
@@ -96,7 +99,7 @@ class App:
             _log.error("request %s failed: %s", request_id, type(error).__name__)
             await send_problem(send, _failed(), request_id, head=head)
         else:
-            await send_json(send, 200, content, request_id, head=head)
+            await send_json(send, 200, content, request_id, head=head, close=self.draining)
 
     def _find(self, scope: Scope) -> tuple[Route, str]:
         path = scope["path"]
@@ -121,17 +124,22 @@ class App:
         return route, rest
 
     async def _score(self, call: Call) -> Any:
-        deadline = _deadline(call)
-        raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_body_bytes))
+        deadline = self._deadline(call)
+        body = await read_body(call.scope, call.receive, self._settings.most_body_bytes)
+        since = await self.gate.enter()
         try:
-            request = self._reader.read(raw, now=self._clock())
-        except BadInput as bad:
-            raise invalid(bad) from None
-        late = time.perf_counter() - call.started > deadline
-        return self._engine.score(request, request_id=call.request_id, rules_only=late)
+            raw = parse_json(body)
+            try:
+                request = self._reader.read(raw, now=self._clock())
+            except BadInput as bad:
+                raise invalid(bad) from None
+            late = time.perf_counter() - min(since, call.started) > deadline
+            return self._engine.score(request, request_id=call.request_id, rules_only=late)
+        finally:
+            self.gate.leave()
 
     async def _score_batch(self, call: Call) -> Any:
-        deadline = _deadline(call)
+        deadline = self._deadline(call, endless=True)
         raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_batch_bytes))
         try:
             requests = self._reader.read_batch(raw, now=self._clock(), most=self._settings.most_batch)
@@ -144,6 +152,20 @@ class App:
             late = time.perf_counter() - call.started > deadline
             answers.append(self._engine.score(request, request_id=f"{call.request_id}.{i}", rules_only=late))
         return answers
+
+    def _deadline(self, call: Call, *, endless: bool = False) -> float:
+        """Seconds that a request has: by its `X-Deadline-Ms`, else by the settings, or as long as it takes."""
+        text = header(call.scope, b"x-deadline-ms")
+        if text is None:
+            return float("inf") if endless else self._settings.deadline_ms / 1_000
+        if not text.isascii() or not text.isdigit() or len(text) > 9:
+            raise Problem(
+                400,
+                "invalid_header",
+                "A header is not valid",
+                "X-Deadline-Ms wants a whole number of milliseconds.",
+            )
+        return int(text) / 1_000
 
     async def _messages(self, call: Call) -> Any:
         found = messages(call.rest)
@@ -171,6 +193,8 @@ class App:
         return {"status": "alive"}
 
     async def _ready(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        if self.draining:
+            raise Problem(503, "draining", "Leaving", "This server finishes what it has begun, and takes no more.")
         return {
             "status": "ready",
             "version": self._engine.version,
@@ -189,18 +213,3 @@ def _failed() -> Problem:
         "The service failed",
         "The fault is ours: look for request_id in the service's log.",
     )
-
-
-def _deadline(call: Call) -> float:
-    """Seconds that the client gives us, by `X-Deadline-Ms`; endless where it does not say."""
-    text = header(call.scope, b"x-deadline-ms")
-    if text is None:
-        return float("inf")
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise Problem(
-            400,
-            "invalid_header",
-            "A header is not valid",
-            "X-Deadline-Ms wants a whole number of milliseconds.",
-        )
-    return int(text) / 1_000

@@ -6,10 +6,14 @@ them, is ours: BentoML's own errors come in three forms, and one of them repeats
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar
 
 import bentoml
@@ -49,6 +53,7 @@ class Front:
         if scope["type"] == "lifespan":
             self._app = _load()
             self._go_first(scope["app"], self._app)
+            _leave_slowly(self._app, _SETTINGS.drain_s)
         await self._bentoml(scope, receive, send)
 
     def _go_first(self, starlette: Any, ours: App) -> None:
@@ -58,6 +63,24 @@ class Front:
             await (ours if scope["type"] == "http" else behind)(scope, receive, send)
 
         starlette.middleware_stack = first
+
+
+def _leave_slowly(app: App, drain_s: float) -> None:
+    """On SIGTERM, say so first: `/readyz` fails for a while before the server closes its door, for balancers to hear of it.
+
+    BentoML's server closes it at once, and what was on its way is lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # a test's server; signals are for the main thread
+    loop, at_once = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        if app.draining or not callable(at_once):
+            return
+        app.draining = True
+        loop.call_soon_threadsafe(loop.call_later, drain_s, at_once, number, frame)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def _load() -> App:

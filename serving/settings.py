@@ -24,8 +24,9 @@ class ServiceSettings:
     `model` is a folder that holds an artefact, a `models:/` URI of the MLflow registry, or `none`;
     `model_version` is what a folder is called in answers; `rules` a CSV with a merchant's own rules; `fees` a
     YAML file with what attempts cost. `log` is the SQLAlchemy URL of the decision log, `none` for no log; `state` is
-    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. Bodies are in bytes,
-    counts in items.
+    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `drain_s`: seconds between
+    the word that it leaves (`/readyz`) and its leaving; `most_waiting`: requests of a worker that may wait to be scored.
+    Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +39,8 @@ class ServiceSettings:
     log: str = "sqlite:///payrescue-log.db"
     state: str = "memory"
     deadline_ms: int = 200
+    drain_s: int = 2
+    most_waiting: int = 64
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
@@ -45,7 +48,7 @@ class ServiceSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_LOG`,
-        `_STATE` and `_DEADLINE_MS`.
+        `_STATE`, `_DEADLINE_MS`, `_DRAIN_S` and `_MOST_WAITING`.
 
         Raises BadInput naming the variable.
 
@@ -62,14 +65,16 @@ class ServiceSettings:
             fees=environment.get("PAYRESCUE_FEES") or None,
             log=environment.get("PAYRESCUE_LOG") or cls.log,
             state=environment.get("PAYRESCUE_STATE") or cls.state,
+            drain_s=_whole(environment, "PAYRESCUE_DRAIN_S", cls.drain_s, 600, least=0),
+            most_waiting=_whole(environment, "PAYRESCUE_MOST_WAITING", cls.most_waiting, 100_000),
             deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
         )
 
 
-def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+def _whole(environment: Mapping[str, str], name: str, default: int, most: int, least: int = 1) -> int:
     text = environment.get(name)
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise BadInput("environment", [Fault(name, f"a whole number from 1 to {most}", seen=text[:20])])
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise BadInput("environment", [Fault(name, f"a whole number from {least} to {most}", seen=text[:20])])
     return int(text)

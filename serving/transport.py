@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
@@ -31,6 +32,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_PREFIX = uuid4().hex[:20]  # of this process; with a count, as unique as one for each request, and at once
+_count = count()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}", re.ASCII)
 _MOST_DRAINED = 64 * 1024 * 1024
 _MOST_BODY_S = 30  # well before BentoML gives up, whose error is of another form
@@ -55,7 +58,7 @@ def request_id_of(scope: Scope) -> str:
     given = header(scope, b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given) and not contains_card_number(given):
         return given
-    return uuid4().hex
+    return f"{_PREFIX}{next(_count):012x}"
 
 
 def _check_type(scope: Scope) -> None:
@@ -151,8 +154,9 @@ async def send_json(
     kind: bytes = b"application/json",
     headers: Mapping[str, str] | None = None,
     head: bool = False,
+    close: bool = False,
 ) -> None:
-    """Sends an answer, without its body for a HEAD request."""
+    """Sends an answer, without its body for a HEAD request. With `close` the connection ends with it."""
     body = _encode(content)
     lines = [
         (b"content-type", kind),
@@ -161,11 +165,15 @@ async def send_json(
         (b"x-request-id", request_id.encode()),
     ]
     lines += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    if close and "connection" not in (headers or {}):
+        lines.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": lines})
     await send({"type": "http.response.body", "body": b"" if head else body})
 
 
-async def send_problem(send: Send, problem: Problem, request_id: str, *, head: bool = False) -> None:
+async def send_problem(
+    send: Send, problem: Problem, request_id: str, *, head: bool = False, close: bool = False
+) -> None:
     """Sends a problem document."""
     await send_json(
         send,
@@ -175,4 +183,5 @@ async def send_problem(send: Send, problem: Problem, request_id: str, *, head: b
         kind=b"application/problem+json",
         headers=problem.headers,
         head=head,
+        close=close,
     )

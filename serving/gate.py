@@ -1,0 +1,61 @@
+"""What stands between a crowd of requests and the one thread that scores them: who waits, who is turned away, since when.
+
+Scoring is work of the processor, done one request at a time, so whatever arrives meanwhile waits where nobody sees it: in
+the event loop, and before that in the socket. The gate lets every request that has arrived step forward before any is
+scored, counts them, and turns away at once what could only be answered late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from time import perf_counter
+
+from serving.problems import Problem
+
+__all__ = ["Gate"]
+
+_IDLE_S = 0.0005  # a longer rest than this between two requests, and nothing was waiting in the socket
+
+
+class Gate:
+    """Lets at most `most` requests wait to be scored.
+
+    `shed` counts those that were turned away. `clock` tells seconds, from any moment on.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = perf_counter) -> None:
+        self._most, self._clock = most, clock
+        self.waiting = 0
+        self.shed = 0
+        self._since = self._crowd_since = self._crowd_left = float("-inf")
+
+    async def enter(self) -> float:
+        """Step forward; the moment from which the request may have waited. Each that entered has to `leave`.
+
+        While a crowd was being served the sockets were not looked at: what comes right after it may have come with it.
+        Raises Problem 503 where too many wait already.
+        """
+        if self.waiting >= self._most:
+            self.shed += 1
+            raise Problem(
+                503,
+                "overloaded",
+                "Too much at once",
+                "More requests wait than can be answered in time. Ask again, or go on without an answer.",
+                headers={"retry-after": "1"},
+            )
+        now = self._clock()
+        if self.waiting == 0:
+            self._since = now if now - self._crowd_left > _IDLE_S else self._crowd_since
+            self._crowd_since = now
+        self.waiting += 1
+        since = self._since
+        await asyncio.sleep(0)
+        return since
+
+    def leave(self) -> None:
+        """The request is answered."""
+        self.waiting -= 1
+        if self.waiting == 0:
+            self._crowd_left = self._clock()

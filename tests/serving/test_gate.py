@@ -1,0 +1,79 @@
+"""Who waits, who is turned away, and since when a request may have waited."""
+
+import asyncio
+
+import pytest
+
+from serving.gate import Gate
+from serving.problems import Problem
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+async def crowd(gate, size, work=lambda: None):
+    """What becomes of requests that arrive together: since when each waited, or the problem."""
+
+    async def one():
+        since = await gate.enter()
+        try:
+            work()
+            return since
+        finally:
+            gate.leave()
+
+    return await asyncio.gather(*(one() for _ in range(size)), return_exceptions=True)
+
+
+def test_all_that_arrived_step_forward_before_any_is_served(clock):
+    gate, seen = Gate(10, clock), []
+    asyncio.run(crowd(gate, 5, lambda: seen.append(gate.waiting)))
+    assert seen == [5, 4, 3, 2, 1]
+
+
+def test_who_comes_to_a_full_gate_is_turned_away_at_once_and_told_when_to_come_again(clock):
+    gate = Gate(3, clock)
+    told = asyncio.run(crowd(gate, 5))
+    refused = [one for one in told if isinstance(one, Problem)]
+    assert [problem.status for problem in refused] == [503, 503]
+    assert refused[0].headers == {"retry-after": "1"}
+    assert (gate.shed, gate.waiting) == (2, 0)
+
+
+def test_who_comes_to_an_idle_gate_has_waited_for_nothing(clock):
+    gate = Gate(3, clock)
+    asyncio.run(crowd(gate, 1))
+    clock.now += 1.0
+    assert asyncio.run(crowd(gate, 2)) == [101.0, 101.0]
+
+
+def test_who_comes_right_after_a_crowd_may_have_come_with_it(clock):
+    gate = Gate(3, clock)
+
+    def take_long():
+        clock.now += 0.02
+
+    asyncio.run(crowd(gate, 2, take_long))
+    assert asyncio.run(crowd(gate, 1, take_long)) == [100.0]
+    assert asyncio.run(crowd(gate, 1, take_long)) == [pytest.approx(100.04)]  # no longer than the crowd just before it took
+
+
+def test_a_request_that_failed_makes_room(clock):
+    gate = Gate(1, clock)
+
+    def fail():
+        raise RuntimeError
+
+    told = asyncio.run(crowd(gate, 1, fail))
+    assert isinstance(told[0], RuntimeError)
+    assert gate.waiting == 0
