@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := all
-.PHONY: all setup demo test lint bench bench-decisions serve constraints help clean
+.PHONY: all setup demo test lint bench bench-decisions bench-serving serve constraints help clean
 
 all: setup help
 
@@ -28,6 +28,9 @@ bench: $(READY)  ## measure what the project promises, into build/bench/
 
 bench-decisions: $(READY)  ## measure diagnosis, choice, rules and policies: one table, and build/bench/all_decisions.json
 	$(BIN)/python -m benchmarks.decisions
+
+bench-serving: $(READY)  ## measure the service over HTTP against its peers, into build/bench/serving.json
+	$(BIN)/python -m benchmarks serving
 
 serve: $(READY)  ## answer checkout on port 3000: by the champion; with no model yet, by the rules
 	@$(BIN)/payrescue serve

@@ -20,6 +20,7 @@ BENCHMARKS = {
     "diagnosis": "benchmarks.diagnosis",
     "policies": "benchmarks.policies",
     "decisions": "benchmarks.decisions",
+    "serving": "benchmarks.serving",
 }
 """Module by name, in the order in which they run; each has `figures()`."""
 

@@ -65,7 +65,9 @@ def test_who_comes_right_after_a_crowd_may_have_come_with_it(clock):
 
     asyncio.run(crowd(gate, 2, take_long))
     assert asyncio.run(crowd(gate, 1, take_long)) == [100.0]
-    assert asyncio.run(crowd(gate, 1, take_long)) == [pytest.approx(100.04)]  # no longer than the crowd just before it took
+    assert asyncio.run(crowd(gate, 1, take_long)) == [
+        pytest.approx(100.04)
+    ]  # no longer than the crowd just before it took
 
 
 def test_a_request_that_failed_makes_room(clock):

@@ -1,0 +1,18 @@
+"""The same model behind FastAPI, through a DataFrame, as most would serve it: `uvicorn benchmarks.peers.frame:app`."""
+
+import os
+from typing import Any
+
+import mlflow
+import pandas as pd
+from fastapi import FastAPI
+
+model = mlflow.pyfunc.load_model(os.environ["PEER_MODEL"])
+app = FastAPI()
+
+
+@app.post("/score")
+def score(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Probabilities of each attempt."""
+    told: list[dict[str, Any]] = model.predict(pd.DataFrame(attempts)).to_dict(orient="records")
+    return told

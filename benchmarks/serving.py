@@ -1,0 +1,220 @@
+"""The service over HTTP, load generator included, against what others would put in its place: one run, one machine.
+
+Every request is of another attempt, with the evidence of its failure, two earlier attempts and eight candidates. Peers are
+an endpoint of BentoML's that does nothing, as it comes (without uvloop and httptools, which BentoML does not install) and
+with what our service has; `mlflow models serve` of the same model; FastAPI with the same model through a DataFrame.
+Rounds of ours and of the empty endpoint alternate, since a machine is never quite quiet; their medians are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.engine import CANDIDATES, EVIDENCE
+from benchmarks.features import requests
+from benchmarks.load import Load, closed, open_loop, request_bytes
+from benchmarks.report import Figure, at_least, at_most
+from benchmarks.servers import Server, free_port, running
+from features.attempts import check_attempts
+from features.columns import columns
+
+__all__ = ["figures"]
+
+PAYMENTS, SEED = 30_000, 7
+ROUNDS, SECONDS = 3, 4.0
+SATURATING = 16  # connections
+REQUESTS = 256
+_BEFORE = [name for name, column in columns().items() if column.known == "before"]
+_TIMES = ("created_at", "resolved_at")
+_HERE = Path(__file__).parent
+_PROGRAM = [sys.executable, "-m", "payrescue"]
+_WITHOUT = {"PYTHONPATH": str(_HERE / "peers" / "plain")}
+
+
+def figures() -> list[Figure]:
+    """Latency, throughput, behaviour beyond capacity, start and memory."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        bodies, records = _prepare(folder)
+        return [
+            *_against_empty(folder, bodies),
+            *_two_workers(folder, bodies),
+            *_against_models(folder, bodies, records),
+        ]
+
+
+def _prepare(folder: Path) -> tuple[list[bytes], list[bytes]]:
+    """Train and register a model in `folder`; the bodies of requests, and of the same attempts as records of a table."""
+    _run([*_PROGRAM, "simulate", "--out", "data", "--payments", str(PAYMENTS), "--seed", str(SEED)], folder)
+    _run([*_PROGRAM, "train", "--data", "data/attempts.parquet"], folder)
+    table = check_attempts(pd.read_parquet(folder / "data" / "attempts.parquet"), now=datetime(2026, 6, 1, tzinfo=UTC))
+    after = int(table["resolved_at"].max().timestamp() * 1e6) + 60_000_000
+    triples = list(islice(requests(table, after), REQUESTS))
+    bodies = [_body(triple) for triple in triples]
+    rows = [{name: triple[-1].get(name) for name in _BEFORE} for triple in triples]
+    records = [json.dumps([{**row, "created_at": _text(row["created_at"])}]).encode() for row in rows]
+    return bodies, records
+
+
+def _body(triple: Sequence[dict[str, Any]]) -> bytes:
+    """A request, as checkout would send it, from two earlier attempts and one."""
+    *previous, attempt = (
+        {name: _text(value) if name in _TIMES else value for name, value in fields.items()} for fields in triple
+    )
+    attempt = {name: value for name, value in attempt.items() if name in _BEFORE}
+    for past in previous:
+        past.pop("payment_id", None)
+    return json.dumps(
+        {"attempt": attempt, "evidence": EVIDENCE, "previous": previous, "candidates": CANDIDATES}
+    ).encode()
+
+
+def _text(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).isoformat()
+
+
+def _run(words: Sequence[str], folder: Path) -> None:
+    done = subprocess.run(words, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}: {done.stderr[-2000:]}")
+
+
+def _environment() -> dict[str, str]:
+    root = str(_HERE.parent)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PAYRESCUE_", "MLFLOW_"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"  # MLflow starts uvicorn by its name
+    return {**kept, "PATH": path, "PYTHONPATH": root, "BENTOML_DO_NOT_TRACK": "True", "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+@contextmanager
+def _ours(folder: Path, workers: int) -> Iterator[Server]:
+    port = free_port()
+    words = [*_PROGRAM, "serve", "--port", str(port), "--workers", str(workers)]
+    with running(words, port, folder, {**_environment(), "PAYRESCUE_DRAIN_S": "0"}) as server:
+        yield server
+
+
+@contextmanager
+def _empty(folder: Path, *, as_it_comes: bool) -> Iterator[Server]:
+    port = free_port()
+    words = [sys.executable, "-m", "bentoml", "serve", "empty:Empty", "--port", str(port), "--working-dir"]
+    words.append(str(_HERE / "peers"))
+    with running(words, port, folder, _environment() | (_WITHOUT if as_it_comes else {})) as server:
+        yield server
+
+
+def _ask(server: Server, path: str, bodies: Sequence[bytes], connections: int, seconds: float = SECONDS) -> Load:
+    load = closed(server.url + path, request_bytes(server.url + path, bodies), connections=connections, seconds=seconds)
+    wrong = {status for status in load.statuses if status != 200}
+    if wrong or load.lost:
+        raise RuntimeError(f"{server.url}{path}: answered {dict(load.statuses)}, lost {load.lost}")
+    return load
+
+
+def _rounds(asked: Sequence[Callable[[], Load]], told: Callable[[Load], float]) -> list[float]:
+    """The median over rounds of what each of some loads comes to, the rounds alternating."""
+    found: list[list[float]] = [[] for _ in asked]
+    for _ in range(ROUNDS):
+        for values, ask in zip(found, asked, strict=True):
+            values.append(told(ask()))
+    return [median(values) for values in found]
+
+
+def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
+    """One worker of ours against an endpoint that does nothing."""
+    with ExitStack() as stack:
+        ours = stack.enter_context(_ours(folder, 1))
+        plain = stack.enter_context(_empty(folder, as_it_comes=True))
+        fast = stack.enter_context(_empty(folder, as_it_comes=False))
+        servers = ((ours, "/v1/score", bodies), (plain, "/score", [b"{}"]), (fast, "/score", [b"{}"]))
+        for server, path, body in servers:
+            _ask(server, path, body, 4, 1.0)
+
+        def all_of(connections: int) -> list[Callable[[], Load]]:
+            return [lambda s=server, p=path, b=body: _ask(s, p, b, connections) for server, path, body in servers]
+
+        p50 = _rounds(all_of(1), lambda load: load.percentile_ms(0.5))
+        rate = _rounds(all_of(SATURATING), lambda load: load.per_second)
+        memory = ours.megabytes()
+        starts = (ours.ready_s, plain.ready_s)
+    return [
+        at_most(
+            "p50 over one connection, against BentoML's empty endpoint as it comes", p50[0] / p50[1], "×", 1.0,
+            f"{p50[0]:.2f} ms against {p50[1]:.2f}; with uvloop and httptools the empty one takes {p50[2]:.2f}",
+        ),
+        at_least(
+            "throughput of one worker, 16 connections, against the same", rate[0] / rate[1], "×", 1.5,
+            f"{rate[0]:,.0f}/s against {rate[1]:,.0f}/s; with uvloop and httptools the empty one gives {rate[2]:,.0f}/s",
+        ),
+        at_most(
+            "cold start to /readyz, against the same", starts[0] / starts[1], "×", 1.3,
+            f"{starts[0]:.1f} s, model found in the registry and loaded, against {starts[1]:.1f} s",
+        ),
+        at_most(
+            "memory of a worker", memory[0], "MB", 350.0, f"all its processes: {', '.join(f'{m:.0f}' for m in memory)} MB"
+        ),
+    ]  # fmt: skip
+
+
+def _two_workers(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
+    """Two workers: what they can take, an ordinary day, and five times too much."""
+    with _ours(folder, 2) as ours:
+        url = ours.url + "/v1/score"
+        asked = request_bytes(url, bodies)
+        _ask(ours, "/v1/score", bodies, SATURATING, 1.0)
+        (most,) = _rounds([lambda: _ask(ours, "/v1/score", bodies, SATURATING)], lambda load: load.per_second)
+        day = open_loop(url, asked, per_second=150, seconds=3 * SECONDS)
+        flood = open_loop(url, asked, per_second=5 * most, seconds=SECONDS)
+    shed = flood.statuses[503]
+    return [
+        at_least("throughput of two workers, load generator included", most, "requests/s", 1_000.0),
+        at_most(
+            "p95 at 150 requests/s offered, two workers", day.percentile_ms(0.95), "ms", 10.0,
+            f"p50 {day.percentile_ms(0.5):.1f} ms, p99 {day.percentile_ms(0.99):.1f} ms; {day.statuses[200]:,} answers",
+        ),
+        at_most(
+            "p99 of what is accepted at five times saturation", flood.percentile_ms(0.99), "ms", 250.0,
+            f"{5 * most:,.0f}/s offered: {flood.statuses[200]:,} answered, {shed:,} turned away (503), {flood.lost:,} lost",
+        ),
+    ]  # fmt: skip
+
+
+def _against_models(folder: Path, bodies: Sequence[bytes], records: Sequence[bytes]) -> list[Figure]:
+    """Against the same model behind others' servers; they tell probabilities of one attempt, ours all of its answer."""
+    store = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "PEER_MODEL": "models:/payrescue@champion"}
+    with _ours(folder, 1) as ours:
+        _ask(ours, "/v1/score", bodies, SATURATING, 1.0)
+        mine = median(_ask(ours, "/v1/score", bodies, SATURATING).per_second for _ in range(ROUNDS))
+    port = free_port()
+    words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", store["PEER_MODEL"], "-p", str(port)]
+    words += ["--env-manager", "local", "--host", "127.0.0.1"]
+    with running(words, port, folder, _environment() | store, "/health") as peer:
+        wrapped = [b'{"dataframe_records": ' + record + b"}" for record in records]
+        mlflow = _ask(peer, "/invocations", wrapped, SATURATING)
+    port = free_port()
+    words = [sys.executable, "-m", "uvicorn", "benchmarks.peers.frame:app", "--port", str(port), "--log-level", "error"]
+    with running(words, port, folder, _environment() | store, "/docs") as peer:
+        frame = _ask(peer, "/score", records, SATURATING)
+    return [
+        at_least(
+            "throughput against `mlflow models serve` of the same model", mine / mlflow.per_second, "×", 20.0,
+            f"{mine:,.0f}/s against {mlflow.per_second:,.1f}/s, p50 {mlflow.percentile_ms(0.5):,.0f} ms",
+        ),
+        Figure(
+            "throughput against FastAPI with the same model through a DataFrame", mine / frame.per_second, "×",
+            baseline=f"{frame.per_second:,.1f}/s, p50 {frame.percentile_ms(0.5):,.0f} ms",
+        ),
+    ]  # fmt: skip
