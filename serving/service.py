@@ -6,6 +6,7 @@ them, is ours: BentoML's own errors come in three forms, and one of them repeats
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 from collections.abc import Awaitable, Callable
@@ -19,8 +20,10 @@ from models.rules import read_rules
 from models.value import Worth
 from serving.app import App
 from serving.loading import load, locate
+from serving.log import DecisionLog
+from serving.outcomes import OutcomeReader
 from serving.requests import RequestReader
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_LOG, NO_MODEL, ServiceSettings
 from serving.transport import Receive, Scope, Send
 
 __all__ = ["Front", "Payrescue"]
@@ -45,7 +48,11 @@ class Front:
             return
         if scope["type"] == "lifespan":
             self._app = _load()
-        await self._bentoml(scope, receive, send)
+        try:
+            await self._bentoml(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan" and self._app is not None:
+                await asyncio.to_thread(self._app.close)
 
 
 def _load() -> App:
@@ -54,7 +61,14 @@ def _load() -> App:
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
     worth = Worth(read_fees(Path(settings.fees))) if settings.fees is not None else None
     served = load(locate(settings, os.environ), rules, worth)
-    app = App(served.engine, settings, reader=RequestReader(served.extra), card=served.card)
+    app = App(
+        served.engine,
+        settings,
+        reader=RequestReader(served.extra),
+        card=served.card,
+        log=DecisionLog(settings.log) if settings.log != NO_LOG else None,
+        outcomes=OutcomeReader(served.extra),
+    )
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
     return app
