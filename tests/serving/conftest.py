@@ -112,7 +112,7 @@ def postgres_server() -> Iterator[str]:
     if as_user.get("user"):
         shutil.chown(folder, "postgres")  # PostgreSQL does not run as root
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **as_user}
-    port = free_port()
+    port = _free_port()
     subprocess.run(
         [bin_ / "initdb", "-D", folder / "data", "-U", "payrescue", "-A", "trust", "-N"], check=True, **quiet
     )
@@ -149,10 +149,15 @@ def _without(store: str) -> None:
     pytest.skip(f"needs {store}")
 
 
-def free_port() -> int:
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    return _free_port()
 
 
 @pytest.fixture(scope="session")
@@ -161,7 +166,7 @@ def serving_at() -> Callable[..., Any]:
 
     @contextmanager
     def _serving_at(folder: Path, **settings: Any) -> Iterator[tuple[str, Callable[[], None]]]:
-        port = free_port()
+        port = _free_port()
         words, environment = command(ServiceSettings(port=port, model="none", **settings), os.environ)
         environment["PYTHONPATH"] = str(Path(serving.__file__).parents[1])  # this tree, whichever is installed
         url = f"http://127.0.0.1:{port}"
