@@ -392,9 +392,21 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
 )
 @_RULES
 @_FEES
+@click.option(
+    "--log",
+    metavar="URL",
+    help="Where decisions and outcomes are kept: SQLite or PostgreSQL; `none` for nowhere."
+    "  [default: sqlite:///payrescue-log.db]",
+)
 @_told
 def serve(
-    host: str | None, port: int | None, workers: int | None, model: str | None, rules: str | None, fees: str | None
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    model: str | None,
+    rules: str | None,
+    fees: str | None,
+    log: str | None,
 ) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
@@ -404,7 +416,28 @@ def serve(
     """
     from serving.commands import serve
 
-    serve(host, port, model, workers, rules, fees)
+    serve(host, port, model, workers, rules, fees, log)
+
+
+@main.command("export-log")
+@click.option(
+    "--log",
+    metavar="URL",
+    callback=_blank_is_none,
+    help="The service's log.  [default: PAYRESCUE_LOG, else sqlite:///payrescue-log.db]",
+)
+@_OUTPUT
+@_told
+def export_log(log: str | None, output: str) -> None:
+    """Give back the attempts that the service was asked about, with their outcomes, to train on.
+
+    \b
+    Example:
+      payrescue export-log --log sqlite:///payrescue-log.db --output attempts.parquet
+    """
+    from serving.log_commands import export_log
+
+    export_log(log, Path(output), say=click.echo)
 
 
 if __name__ == "__main__":

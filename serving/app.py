@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.errors import BadInput
-from models.engine import Engine
+from models.engine import Engine, ScoreRequest
 from models.messages import locales, messages
-from serving.gate import Gate
+from serving.log import DecisionLog
+from serving.log_records import LoggedDecision
+from serving.outcome_route import OutcomeRoute
+from serving.outcomes import OutcomeReader
 from serving.problems import Problem, invalid
 from serving.requests import RequestReader
 from serving.settings import ServiceSettings
@@ -53,7 +56,8 @@ Route = Callable[[Call], Awaitable[Any]]
 class App:
     """Answers HTTP by an engine.
 
-    `card` is the model card; None without a model. `clock` tells microseconds since 1970, UTC.
+    `card` is the model card; None without a model. `log` keeps decisions and outcomes; None keeps neither.
+    `clock` tells microseconds since 1970, UTC.
     """
 
     def __init__(
@@ -63,18 +67,21 @@ class App:
         *,
         reader: RequestReader | None = None,
         card: Mapping[str, Any] | None = None,
+        log: DecisionLog | None = None,
+        outcomes: OutcomeReader | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._engine = engine
         self._settings = settings or ServiceSettings()
         self._reader = reader or RequestReader()
         self._card = card
+        self._log = log
+        self._outcomes = OutcomeRoute(log, outcomes or OutcomeReader(), clock)
         self._clock = clock
-        self.gate = Gate(self._settings.most_waiting)
-        self.draining = False
         self._routes: dict[str, tuple[str, Route]] = {
             "/v1/score": ("POST", self._score),
             "/v1/score/batch": ("POST", self._score_batch),
+            "/v1/outcomes": ("POST", self._told),
             "/v1/model": ("GET", self._model),
             "/v1/messages/": ("GET", self._messages),
             "/livez": ("GET", self._alive),
@@ -91,7 +98,7 @@ class App:
             route, rest = self._find(scope)
             content = await route(Call(scope, receive, request_id, started, rest))
         except Problem as problem:
-            await send_problem(send, problem, request_id, head=head, close=self.draining)
+            await send_problem(send, problem, request_id, head=head)
         except ClientLeft:
             return
         except Exception as error:
@@ -99,7 +106,7 @@ class App:
             _log.error("request %s failed: %s", request_id, type(error).__name__)
             await send_problem(send, _failed(), request_id, head=head)
         else:
-            await send_json(send, 200, content, request_id, head=head, close=self.draining)
+            await send_json(send, 200, content, request_id, head=head)
 
     def _find(self, scope: Scope) -> tuple[Route, str]:
         path = scope["path"]
@@ -124,25 +131,24 @@ class App:
         return route, rest
 
     async def _score(self, call: Call) -> Any:
-        deadline = self._deadline(call)
-        body = await read_body(call.scope, call.receive, self._settings.most_body_bytes)
-        since = await self.gate.enter()
+        deadline = _deadline(call)
+        raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_body_bytes))
+        now = self._clock()
         try:
-            raw = parse_json(body)
-            try:
-                request = self._reader.read(raw, now=self._clock())
-            except BadInput as bad:
-                raise invalid(bad) from None
-            late = time.perf_counter() - min(since, call.started) > deadline
-            return self._engine.score(request, request_id=call.request_id, rules_only=late)
-        finally:
-            self.gate.leave()
+            request = self._reader.read(raw, now=now)
+        except BadInput as bad:
+            raise invalid(bad) from None
+        late = time.perf_counter() - call.started > deadline
+        answer = self._engine.score(request, request_id=call.request_id, rules_only=late)
+        self._keep(request, answer, now, call.started)
+        return answer
 
     async def _score_batch(self, call: Call) -> Any:
-        deadline = self._deadline(call, endless=True)
+        deadline = _deadline(call)
         raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_batch_bytes))
+        now = self._clock()
         try:
-            requests = self._reader.read_batch(raw, now=self._clock(), most=self._settings.most_batch)
+            requests = self._reader.read_batch(raw, now=now, most=self._settings.most_batch)
         except BadInput as bad:
             raise invalid(bad) from None
         answers = []
@@ -150,22 +156,29 @@ class App:
             if i % _BATCH_BREATH == 0:
                 await asyncio.sleep(0)
             late = time.perf_counter() - call.started > deadline
+            began = call.started if i == 0 else time.perf_counter()
             answers.append(self._engine.score(request, request_id=f"{call.request_id}.{i}", rules_only=late))
+            self._keep(request, answers[-1], now, began)
         return answers
 
-    def _deadline(self, call: Call, *, endless: bool = False) -> float:
-        """Seconds that a request has: by its `X-Deadline-Ms`, else by the settings, or as long as it takes."""
-        text = header(call.scope, b"x-deadline-ms")
-        if text is None:
-            return float("inf") if endless else self._settings.deadline_ms / 1_000
-        if not text.isascii() or not text.isdigit() or len(text) > 9:
-            raise Problem(
-                400,
-                "invalid_header",
-                "A header is not valid",
-                "X-Deadline-Ms wants a whole number of milliseconds.",
-            )
-        return int(text) / 1_000
+    def _keep(self, request: ScoreRequest, answer: dict[str, Any], asked_at: int, began: float) -> None:
+        """Hand a decision to the log, with the features that it was made by."""
+        if self._log is None:
+            return
+        predictor = self._engine.predictor
+        features_of = getattr(predictor, "features_of", None) if not answer["degraded"] else None
+        features = features_of(request.attempt, request.previous) if features_of is not None else None
+        latency_us = int((time.perf_counter() - began) * 1e6)
+        self._log.offer(LoggedDecision(request, answer, asked_at, latency_us, features))
+
+    async def _told(self, call: Call) -> Any:
+        body = await read_body(call.scope, call.receive, self._settings.most_batch_bytes)
+        return {"request_id": call.request_id, **await self._outcomes.told(parse_json(body))}
+
+    def close(self) -> None:
+        """Write what the log has still to write. It blocks."""
+        if self._log is not None:
+            self._log.close()
 
     async def _messages(self, call: Call) -> Any:
         found = messages(call.rest)
@@ -193,12 +206,11 @@ class App:
         return {"status": "alive"}
 
     async def _ready(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
-        if self.draining:
-            raise Problem(503, "draining", "Leaving", "This server finishes what it has begun, and takes no more.")
         return {
             "status": "ready",
             "version": self._engine.version,
             "degraded": self._engine.predictor is None,
+            "log": "none" if self._log is None else "ready" if self._log.available else "unavailable",
         }
 
 
@@ -213,3 +225,18 @@ def _failed() -> Problem:
         "The service failed",
         "The fault is ours: look for request_id in the service's log.",
     )
+
+
+def _deadline(call: Call) -> float:
+    """Seconds that the client gives us, by `X-Deadline-Ms`; endless where it does not say."""
+    text = header(call.scope, b"x-deadline-ms")
+    if text is None:
+        return float("inf")
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        raise Problem(
+            400,
+            "invalid_header",
+            "A header is not valid",
+            "X-Deadline-Ms wants a whole number of milliseconds.",
+        )
+    return int(text) / 1_000

@@ -25,14 +25,25 @@ from serving.values import (
     wait_reader,
 )
 
-__all__ = ["MOST_CANDIDATES", "MOST_FAULTS", "MOST_PREVIOUS", "RequestReader"]
+__all__ = [
+    "LABEL",
+    "MOST_CANDIDATES",
+    "MOST_FAULTS",
+    "MOST_PREVIOUS",
+    "RequestFaults",
+    "RequestReader",
+    "all_there",
+    "ends_after_start",
+    "no_others",
+    "read_object",
+]
 
 MOST_PREVIOUS = 50
 MOST_CANDIDATES = 64
 MOST_FAULTS = 20
 """Faults beyond this many are not listed."""
 
-_LABEL = ("outcome", "reason")
+LABEL = ("outcome", "reason")
 """After columns that evidence may not hold: they are what is asked for."""
 
 _SHARED = ("payment_id", "amount_minor", "currency", "country")
@@ -45,16 +56,18 @@ _SPEAKABLE = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
 _MOST_KEY_DIGITS = 5
 
 
-class _Faults:
+class RequestFaults:
     """What is wrong with one request."""
 
     def __init__(self) -> None:
         self.found: list[Fault] = []
 
     def note(self, pointer: str, allowed: str) -> None:
+        """Something at `pointer` is not what is `allowed`."""
         self.found.append(Fault(pointer.rpartition("/")[2] or "body", allowed, pointer=pointer))
 
     def raise_if_any(self) -> None:
+        """Raises BadInput with the first faults, if there are any."""
         if self.found:
             raise BadInput("request", self.found[:MOST_FAULTS])
 
@@ -74,7 +87,7 @@ class RequestReader:
         before = {column.name: reader_of(column) for column in every if column.known == "before"}
         after = {column.name: reader_of(column) for column in every if column.known == "after"}
         self._attempt = before
-        self._evidence = {name: reader for name, reader in after.items() if name not in _LABEL}
+        self._evidence = {name: reader for name, reader in after.items() if name not in LABEL}
         self._previous = before | after
         self._candidate: dict[str, Reader] = {
             "candidate_id": text_reader(LENGTHS["string"]),
@@ -85,14 +98,14 @@ class RequestReader:
 
     def read(self, raw: Any, *, now: int) -> ScoreRequest:
         """One request. `now` is in microseconds since 1970, UTC. Raises BadInput with every fault."""
-        faults = _Faults()
+        faults = RequestFaults()
         request = self._request(raw, "", now, faults)
         faults.raise_if_any()
         return request
 
     def read_batch(self, raw: Any, *, now: int, most: int) -> list[ScoreRequest]:
         """An array of at most `most` requests. Raises BadInput with the faults of all."""
-        faults = _Faults()
+        faults = RequestFaults()
         if type(raw) is not list or len(raw) > most:
             faults.note("", f"an array of at most {most} requests")
             raw = []
@@ -100,33 +113,33 @@ class RequestReader:
         faults.raise_if_any()
         return requests
 
-    def _request(self, raw: Any, at: str, now: int, faults: _Faults) -> ScoreRequest:
+    def _request(self, raw: Any, at: str, now: int, faults: RequestFaults) -> ScoreRequest:
         if type(raw) is not dict:
             faults.note(at, "an object")
             return ScoreRequest({})
-        _no_others(raw, _PARTS, at, faults)
-        attempt = _object(raw.get("attempt"), self._attempt, f"{at}/attempt", now, faults)
-        _all_there(attempt, raw.get("attempt"), self._required, f"{at}/attempt", faults)
+        no_others(raw, _PARTS, at, faults)
+        attempt = read_object(raw.get("attempt"), self._attempt, f"{at}/attempt", now, faults)
+        all_there(attempt, raw.get("attempt"), self._required, f"{at}/attempt", faults)
         given = raw.get("evidence")
-        evidence = None if given is None else _object(given, self._evidence, f"{at}/evidence", now, faults)
+        evidence = None if given is None else read_object(given, self._evidence, f"{at}/evidence", now, faults)
         if evidence is not None:
-            _ends_after_start(attempt, evidence, f"{at}/evidence", faults)
+            ends_after_start(attempt, evidence, f"{at}/evidence", faults)
         previous = self._earlier(raw.get("previous"), attempt, f"{at}/previous", now, faults)
         candidates = self._candidates(raw.get("candidates"), f"{at}/candidates", now, faults)
         return ScoreRequest(attempt, evidence, tuple(previous), candidates)
 
     def _earlier(
-        self, raw: Any, attempt: Mapping[str, Any], at: str, now: int, faults: _Faults
+        self, raw: Any, attempt: Mapping[str, Any], at: str, now: int, faults: RequestFaults
     ) -> list[dict[str, Any]]:
         earlier: list[dict[str, Any]] = []
         if raw is None:
             return earlier
         ids = {attempt.get("attempt_id")}
         for i, item in enumerate(_array(raw, MOST_PREVIOUS, at, faults)):
-            row = _object(item, self._previous, f"{at}/{i}", now, faults)
+            row = read_object(item, self._previous, f"{at}/{i}", now, faults)
             needed = [name for name in self._required if name not in _SHARED]
-            _all_there(row, item, needed, f"{at}/{i}", faults)
-            _ends_after_start(row, row, f"{at}/{i}", faults)
+            all_there(row, item, needed, f"{at}/{i}", faults)
+            ends_after_start(row, row, f"{at}/{i}", faults)
             if row.setdefault("payment_id", attempt.get("payment_id")) != attempt.get("payment_id"):
                 faults.note(f"{at}/{i}/payment_id", "the payment_id of the attempt")
             if "attempt_id" in row and row["attempt_id"] in ids:
@@ -139,14 +152,14 @@ class RequestReader:
             earlier.append(shared | row)
         return earlier
 
-    def _candidates(self, raw: Any, at: str, now: int, faults: _Faults) -> tuple[dict[str, Any], ...] | None:
+    def _candidates(self, raw: Any, at: str, now: int, faults: RequestFaults) -> tuple[dict[str, Any], ...] | None:
         if raw is None:
             return None
         candidates: list[dict[str, Any]] = []
         ids: set[str] = set()
         for i, item in enumerate(_array(raw, MOST_CANDIDATES, at, faults)):
-            candidate = _object(item, self._candidate, f"{at}/{i}", now, faults)
-            _all_there(candidate, item, ("candidate_id", "method"), f"{at}/{i}", faults)
+            candidate = read_object(item, self._candidate, f"{at}/{i}", now, faults)
+            all_there(candidate, item, ("candidate_id", "method"), f"{at}/{i}", faults)
             candidate_id = candidate.get("candidate_id")
             if candidate_id in ids:
                 faults.note(f"{at}/{i}/candidate_id", "a candidate_id that no other candidate has")
@@ -156,14 +169,14 @@ class RequestReader:
         return tuple(candidates)
 
 
-def _array(raw: Any, most: int, at: str, faults: _Faults) -> list[Any]:
+def _array(raw: Any, most: int, at: str, faults: RequestFaults) -> list[Any]:
     if type(raw) is list and len(raw) <= most:
         return raw
     faults.note(at, f"an array of at most {most} objects")
     return []
 
 
-def _object(raw: Any, readers: Mapping[str, Reader], at: str, now: int, faults: _Faults) -> dict[str, Any]:
+def read_object(raw: Any, readers: Mapping[str, Reader], at: str, now: int, faults: RequestFaults) -> dict[str, Any]:
     """The values of an object by name, without the missing ones and the faulty ones, which are noted."""
     if type(raw) is not dict:
         faults.note(at, "an object")
@@ -172,7 +185,7 @@ def _object(raw: Any, readers: Mapping[str, Reader], at: str, now: int, faults: 
     for name, value in raw.items():
         reader = readers.get(name)
         if reader is None:
-            _no_others({name: value}, readers, at, faults)
+            no_others({name: value}, readers, at, faults)
         elif value is not None:
             try:
                 values[name] = reader(value)
@@ -184,7 +197,8 @@ def _object(raw: Any, readers: Mapping[str, Reader], at: str, now: int, faults: 
     return values
 
 
-def _all_there(values: Mapping[str, Any], raw: Any, names: Iterable[str], at: str, faults: _Faults) -> None:
+def all_there(values: Mapping[str, Any], raw: Any, names: Iterable[str], at: str, faults: RequestFaults) -> None:
+    """Notes values that are required and not given; faulty ones have been noted already."""
     if type(raw) is not dict:
         return
     for name in names:
@@ -192,12 +206,13 @@ def _all_there(values: Mapping[str, Any], raw: Any, names: Iterable[str], at: st
             faults.note(f"{at}/{name}", REQUIRED)
 
 
-def _ends_after_start(start: Mapping[str, Any], end: Mapping[str, Any], at: str, faults: _Faults) -> None:
+def ends_after_start(start: Mapping[str, Any], end: Mapping[str, Any], at: str, faults: RequestFaults) -> None:
+    """Notes an end before the start."""
     if end.get("resolved_at", 2**62) < start.get("created_at", 0):
         faults.note(f"{at}/resolved_at", "a time not before created_at")
 
 
-def _no_others(raw: Mapping[str, Any], known: Iterable[str], at: str, faults: _Faults) -> None:
+def no_others(raw: Mapping[str, Any], known: Iterable[str], at: str, faults: RequestFaults) -> None:
     """Notes fields that are not known. Their names are repeated only if they cannot hide anything."""
     known = tuple(known)
     for name, value in raw.items():

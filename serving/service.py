@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar
 
 import bentoml
@@ -23,13 +20,13 @@ from models.rules import read_rules
 from models.value import Worth
 from serving.app import App
 from serving.loading import load, locate
+from serving.log import DecisionLog
+from serving.outcomes import OutcomeReader
 from serving.requests import RequestReader
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_LOG, NO_MODEL, ServiceSettings
 from serving.transport import Receive, Scope, Send
 
 __all__ = ["Front", "Payrescue"]
-
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SETTINGS = ServiceSettings.from_environment(os.environ)
 
@@ -37,11 +34,10 @@ _SETTINGS = ServiceSettings.from_environment(os.environ)
 class Front:
     """ASGI middleware that answers every HTTP request itself; what else comes goes on to BentoML.
 
-    The model is loaded as the server starts, before the first request is read. From then on it stands before all of
-    BentoML's own middleware, whose tracing alone would take a fifth of a millisecond of each request.
+    The model is loaded as the server starts, before the first request is read.
     """
 
-    def __init__(self, app: Application) -> None:
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._bentoml = app
         self._app: App | None = None
 
@@ -52,35 +48,11 @@ class Front:
             return
         if scope["type"] == "lifespan":
             self._app = _load()
-            self._go_first(scope["app"], self._app)
-            _leave_slowly(self._app, _SETTINGS.drain_s)
-        await self._bentoml(scope, receive, send)
-
-    def _go_first(self, starlette: Any, ours: App) -> None:
-        behind: Application = starlette.middleware_stack
-
-        async def first(scope: Scope, receive: Receive, send: Send) -> None:
-            await (ours if scope["type"] == "http" else behind)(scope, receive, send)
-
-        starlette.middleware_stack = first
-
-
-def _leave_slowly(app: App, drain_s: float) -> None:
-    """On SIGTERM, say so first: `/readyz` fails for a while before the server closes its door, for balancers to hear of it.
-
-    BentoML's server closes it at once, and what was on its way is lost.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return  # a test's server; signals are for the main thread
-    loop, at_once = asyncio.get_running_loop(), signal.getsignal(signal.SIGTERM)
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        if app.draining or not callable(at_once):
-            return
-        app.draining = True
-        loop.call_soon_threadsafe(loop.call_later, drain_s, at_once, number, frame)
-
-    signal.signal(signal.SIGTERM, leave)
+        try:
+            await self._bentoml(scope, receive, send)
+        finally:
+            if scope["type"] == "lifespan" and self._app is not None:
+                await asyncio.to_thread(self._app.close)
 
 
 def _load() -> App:
@@ -89,7 +61,14 @@ def _load() -> App:
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
     worth = Worth(read_fees(Path(settings.fees))) if settings.fees is not None else None
     served = load(locate(settings, os.environ), rules, worth)
-    app = App(served.engine, settings, reader=RequestReader(served.extra), card=served.card)
+    app = App(
+        served.engine,
+        settings,
+        reader=RequestReader(served.extra),
+        card=served.card,
+        log=DecisionLog(settings.log) if settings.log != NO_LOG else None,
+        outcomes=OutcomeReader(served.extra),
+    )
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
     return app

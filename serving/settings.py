@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from features.errors import BadInput, Fault
 
-__all__ = ["CHAMPION", "NO_MODEL", "ServiceSettings"]
+__all__ = ["CHAMPION", "NO_LOG", "NO_MODEL", "ServiceSettings"]
 
 CHAMPION = "models:/payrescue@champion"
 """The model that is served where none is named: the registry's champion."""
@@ -15,6 +15,9 @@ CHAMPION = "models:/payrescue@champion"
 
 NO_MODEL = "none"
 """Serves on the rules alone."""
+
+NO_LOG = "none"
+"""Keeps neither decisions nor outcomes."""
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,13 @@ def _issuer(value: Any) -> Any:
     return text
 
 
+def _pseudonym(value: Any) -> Any:
+    text: str = text_reader(LENGTHS["string"])(value)
+    if "@" in text:
+        raise Unwanted("a pseudonym, not an e-mail address")
+    return text
+
+
 def wait_reader() -> Reader:
     """Reads how long to wait, in seconds."""
     return _number(Range(0, _LONGEST_WAIT_S), whole=False)
@@ -178,6 +185,8 @@ def reader_of(column: Column) -> Reader:
         return _code(is_currency, "an ISO 4217 code in upper case, such as EUR")
     if column.name == "issuer":
         return _issuer
+    if column.name == "customer_id":
+        return _pseudonym
     if column.type in {"string", "category"}:
         return text_reader(LENGTHS[column.type])
     if column.type == "bool":

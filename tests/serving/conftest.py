@@ -1,13 +1,25 @@
 import asyncio
 import json
-from collections.abc import Callable
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+import serving
 from models.engine import Engine
 from serving.app import App
+from serving.commands import command
+from serving.settings import ServiceSettings
 
 NOW = 1_767_700_000_000_000  # 2026-01-06, in microseconds
 
@@ -86,3 +98,110 @@ def send() -> Callable[..., httpx.Response]:
         return asyncio.run(once())
 
     return _send
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own, without a database; started for the tests and stopped after them."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if not programs:
+        _without("PostgreSQL: apt install postgresql")
+    bin_ = programs[-1].parent
+    folder = Path(tempfile.mkdtemp(prefix="payrescue-postgres-"))
+    as_user: dict[str, Any] = {"user": "postgres", "cwd": folder} if os.geteuid() == 0 else {"cwd": folder}
+    if as_user.get("user"):
+        shutil.chown(folder, "postgres")  # PostgreSQL does not run as root
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **as_user}
+    port = _free_port()
+    subprocess.run(
+        [bin_ / "initdb", "-D", folder / "data", "-U", "payrescue", "-A", "trust", "-N"], check=True, **quiet
+    )
+    words = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-c", "fsync=off"]
+    server = subprocess.Popen([bin_ / "postgres", "-D", folder / "data", *words], **quiet)
+    try:
+        ready = [bin_ / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        deadline = time.monotonic() + 30
+        while subprocess.run(ready, check=False).returncode != 0:
+            assert time.monotonic() < deadline, "PostgreSQL did not start"
+            time.sleep(0.05)
+        yield f"postgresql://payrescue@127.0.0.1:{port}"
+    finally:
+        server.send_signal(signal.SIGINT)  # at once, whoever is still connected
+        server.wait(timeout=30)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """The URL of a new database in PostgreSQL."""
+    import psycopg
+
+    name = f"log{time.time_ns()}"
+    with psycopg.connect(f"{postgres_server}/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    return f"{postgres_server}/{name}"
+
+
+def _without(store: str) -> None:
+    """Skips what needs a store that is not installed; where the stores are required, that is a failure."""
+    if os.environ.get("PAYRESCUE_REQUIRE_STORES") == "1":
+        pytest.fail(f"needs {store}")
+    pytest.skip(f"needs {store}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def free_port() -> int:
+    return _free_port()
+
+
+@pytest.fixture(scope="session")
+def serving_at() -> Callable[..., Any]:
+    """Starts a real server, without a model, in a folder; gives its URL, and what kills it and its workers at once."""
+
+    @contextmanager
+    def _serving_at(folder: Path, **settings: Any) -> Iterator[tuple[str, Callable[[], None]]]:
+        port = _free_port()
+        words, environment = command(ServiceSettings(port=port, model="none", **settings), os.environ)
+        environment["PYTHONPATH"] = str(Path(serving.__file__).parents[1])  # this tree, whichever is installed
+        url = f"http://127.0.0.1:{port}"
+        with (folder / "server.log").open("ab") as log:
+            process = subprocess.Popen(words, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+
+        def kill() -> None:
+            for pid in [*_children(process.pid), process.pid]:
+                os.kill(pid, signal.SIGKILL)
+
+        try:
+            deadline = time.monotonic() + 60
+            while not _ready(url):
+                assert process.poll() is None, (folder / "server.log").read_text()
+                assert time.monotonic() < deadline, "the server did not start"
+                time.sleep(0.05)
+            yield url, kill
+        except BaseException:
+            kill()
+            raise
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            process.wait(timeout=30)
+
+    return _serving_at
+
+
+def _children(pid: int) -> list[int]:
+    """Processes that a process has started: BentoML's workers are no members of its group."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz").is_success
+    except httpx.TransportError:
+        return False

@@ -1,0 +1,278 @@
+"""The decision log in a database: SQLite or PostgreSQL, by SQLAlchemy. Every call here blocks.
+
+Several processes, on several machines with PostgreSQL, may write to one log. Whoever keeps outcomes holds the lock of the
+log's one row until the commit, so that `seq` ascends in the order of commits: no outcome turns up before one that a reader
+has seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+from features.errors import BadInput
+from features.faults import without_numbers
+from serving.known import Known
+from serving.log_records import LoggedDecision, OutcomeConflict, OutcomeTooEarly, Told
+from serving.log_rows import row_of
+from serving.log_settle import Asked, Kept, settle
+from serving.log_tables import DECISIONS, LOG, METADATA, OUTCOMES, VERSION
+from serving.outcomes import Outcome
+
+__all__ = ["LogStore", "Telling", "reason_of"]
+
+_BUSY_S = 5
+_STATEMENT_MS = 10_000
+_AT_ONCE = 5_000  # ids in one query: SQLite takes 32,766 values
+_TABLES_LOCK = 0x70617972  # of PostgreSQL's advisory locks: two processes must not make the tables at once
+_MAY_PASS = {"OperationalError", "InterfaceError", "TimeoutError", "OSError", "BadInput"}
+
+
+class Telling(NamedTuple):
+    """One request's outcomes. `patient`: while an attempt among them is unknown, they had better be tried again later."""
+
+    outcomes: Sequence[Outcome]
+    patient: bool = False
+
+
+Result = Told | OutcomeConflict | OutcomeTooEarly | None
+"""What became of a telling; None where it was patient, and nothing of it was kept."""
+
+
+class LogStore:
+    """Reads and writes the log at a SQLAlchemy URL.
+
+    Raises BadInput for a URL that is none, or of a database that is neither SQLite nor PostgreSQL. `prepare` comes first.
+    """
+
+    def __init__(self, url: str) -> None:
+        address = _address(url)
+        self.name = f"{address.get_backend_name()}://{address.host or ''}/{address.database or ''}"
+        self._postgres = address.get_backend_name() == "postgresql"
+        self.file = Path(address.database) if not self._postgres and address.database else None
+        self._engine = _engine(address, postgres=self._postgres)
+
+    def prepare(self) -> None:
+        """Make the tables where there are none. Raises BadInput for a log of another version."""
+        with self._writing() as connection:
+            if self._postgres:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TABLES_LOCK)))
+            METADATA.create_all(connection)
+            self._check_version(connection)
+            if connection.execute(sa.select(sa.func.count()).select_from(LOG)).scalar_one() == 0:
+                connection.execute(sa.insert(LOG), {"version": VERSION, "last_seq": 0})
+
+    def check(self) -> None:
+        """Raises BadInput for a log of another version, and where there is no log."""
+        with self._engine.connect() as connection:
+            if not sa.inspect(connection).has_table(LOG.name):
+                raise BadInput(self.name, message="holds no decision log; want one that `payrescue serve` wrote")
+            self._check_version(connection)
+
+    def _check_version(self, connection: sa.Connection) -> None:
+        versions = connection.execute(sa.select(LOG.c.version)).scalars().all()
+        if any(version != VERSION for version in versions):
+            seen = ", ".join(map(str, versions))
+            raise BadInput(
+                self.name, message=f"is a decision log of version {seen}; this Payrescue wants version {VERSION}"
+            )
+
+    def write(self, decisions: Sequence[LoggedDecision], tellings: Sequence[Telling], *, told_at: int) -> list[Result]:
+        """Write decisions, then outcomes, in one transaction. When it returns, they are on disk.
+
+        The results are in the order of the tellings; one that is refused does not hinder the others.
+        """
+        with self._writing() as connection:
+            if decisions:
+                connection.execute(sa.insert(DECISIONS), [row_of(decision) for decision in decisions])
+            return self._tell(connection, tellings, told_at) if tellings else []
+
+    def _tell(self, connection: sa.Connection, tellings: Sequence[Telling], told_at: int) -> list[Result]:
+        # Locked before anything is read: what others keep meanwhile would be missed, or written twice
+        last: int = connection.execute(sa.select(LOG.c.last_seq).with_for_update()).scalar_one()
+        ids = list({outcome.attempt_id for telling in tellings for outcome in telling.outcomes})
+        kept, asked = _kept(connection, ids), _asked(connection, ids)
+        results: list[Result] = []
+        fresh: dict[str, Kept] = {}
+        for telling in tellings:
+            try:
+                settled = settle(telling.outcomes, kept, asked, told_at=told_at)
+            except (OutcomeConflict, OutcomeTooEarly) as refused:
+                results.append(refused)
+                continue
+            if settled.told.unknown_attempts and telling.patient:
+                results.append(None)
+                continue
+            kept |= settled.fresh
+            fresh |= settled.fresh
+            results.append(settled.told)
+        if fresh:
+            again = [found.seq for found in fresh.values() if found.seq is not None]
+            if again:
+                connection.execute(sa.delete(OUTCOMES).where(OUTCOMES.c.seq.in_(again)))
+            rows = [_told_row(found, last + i, told_at) for i, found in enumerate(fresh.values(), 1)]
+            connection.execute(sa.insert(OUTCOMES), rows)
+            connection.execute(sa.update(LOG).values(last_seq=last + len(rows)))
+        return results
+
+    def after(self, seq: int, most: int) -> list[Known]:
+        """At most `most` outcomes with a higher seq, in its order, whose attempt is known (see `OutcomeLog`)."""
+        query = (
+            sa.select(OUTCOMES, DECISIONS.c.attempt.label("asked"))
+            .outerjoin(DECISIONS, DECISIONS.c.id == OUTCOMES.c.decision_id)
+            .where(OUTCOMES.c.seq > seq)
+            .where(sa.or_(OUTCOMES.c.attempt.is_not(sa.null()), OUTCOMES.c.decision_id.is_not(None)))
+            .order_by(OUTCOMES.c.seq)
+            .limit(most)
+        )
+        with self._engine.connect() as connection:
+            return [Known(row.seq, row.attempt_id, _fields(row)) for row in connection.execute(query)]
+
+    def stream(self, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> Iterator[sa.Row[Any]]:
+        """The rows that a query selects, a few thousand in memory at a time."""
+        with self._engine.connect().execution_options(stream_results=True) as connection:
+            yield from connection.execute(query, execution_options={"yield_per": 2_000})
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            yield connection
+
+
+def reason_of(error: Exception) -> tuple[str, bool]:
+    """What to say of a failure, without the statement and its values; and whether it may pass, so that it is tried again."""
+    cause = getattr(error, "orig", None) or error
+    kinds = {kind.__name__ for kind in (*type(error).__mro__, *type(cause).__mro__)}
+    own = isinstance(error, BadInput) or cause is not error or type(cause).__module__.startswith(("sqlite3", "psycopg"))
+    said = (str(cause).splitlines() or [""])[0] if own else ""
+    return without_numbers(f"{type(cause).__name__}{': ' if said else ''}{said}"), bool(kinds & _MAY_PASS)
+
+
+def _address(url: str) -> URL:
+    wanted = "want a SQLAlchemy URL of SQLite or PostgreSQL, such as sqlite:///payrescue-log.db"
+    try:
+        address = make_url(url)
+        backend = address.get_backend_name()
+    except (ArgumentError, ValueError):
+        raise BadInput("log", message=wanted) from None
+    if backend in {"postgres", "postgresql"}:
+        plain = address.drivername in {"postgres", "postgresql"}
+        return address.set(drivername="postgresql+psycopg") if plain else address
+    if backend != "sqlite":
+        raise BadInput("log", message=wanted)
+    if address.database in {None, "", ":memory:"}:
+        raise BadInput("log", message="want a file, such as sqlite:///payrescue-log.db: what is in memory is not kept")
+    return address
+
+
+def _engine(address: URL, *, postgres: bool) -> sa.Engine:
+    """Connections that give up in time, and say so by an error, whatever becomes of the database."""
+    told: dict[str, Any] = {"timeout": _BUSY_S}
+    options: dict[str, Any] = {}
+    if postgres:
+        told = {
+            "connect_timeout": _BUSY_S,
+            "tcp_user_timeout": _STATEMENT_MS,
+            "options": f"-c statement_timeout={_STATEMENT_MS} -c lock_timeout={_BUSY_S * 1_000}",
+        }
+        told = {name: value for name, value in told.items() if name not in address.query}
+        options = {"pool_pre_ping": True, "isolation_level": "READ COMMITTED"}
+    try:
+        engine = sa.create_engine(
+            address,
+            connect_args=told,
+            json_serializer=lambda value: msgspec.json.encode(value).decode(),
+            json_deserializer=msgspec.json.decode,
+            hide_parameters=True,
+            **options,
+        )
+    except (NoSuchModuleError, ImportError) as error:
+        raise BadInput("log", message=f"its driver is not installed: {error}") from None
+    sa.event.listen(engine, "connect", _connected_postgres if postgres else _connected_sqlite)
+    if not postgres:
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _connected_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None  # transactions begin where we say, not where Python's driver guesses
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+    ):  # FULL: each commit is on disk, not only in the system's memory
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A writer that first reads would fail, not wait, if another wrote in between
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _connected_postgres(connection: Any, _: Any) -> None:
+    with connection.cursor() as cursor:  # a server may be set up to answer before a commit is on disk
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+    connection.commit()
+
+
+def _told_row(kept: Kept, seq: int, told_at: int) -> dict[str, Any]:
+    outcome = kept.outcome
+    return {
+        "seq": seq,
+        "attempt_id": outcome.attempt_id,
+        "told_at": told_at,
+        "resolved_at": outcome.resolved_at,
+        "outcome": outcome.outcome,
+        "reason": outcome.reason,
+        "evidence": outcome.evidence,
+        "attempt": outcome.attempt,
+        "decision_id": kept.decision_id,
+    }
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    yield from (ids[i : i + _AT_ONCE] for i in range(0, len(ids), _AT_ONCE))
+
+
+def _kept(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Kept]:
+    found = {}
+    for some in _chunks(ids):
+        for row in connection.execute(sa.select(OUTCOMES).where(OUTCOMES.c.attempt_id.in_(some))):
+            told = Outcome(row.attempt_id, row.resolved_at, row.outcome, row.reason, row.evidence, row.attempt)
+            found[row.attempt_id] = Kept(told, row.decision_id, row.seq)
+    return found
+
+
+def _asked(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, Asked]:
+    """The newest decision about each attempt that was asked before it, else the newest."""
+    of = DECISIONS.c
+    found: dict[str, Asked] = {}
+    for some in _chunks(ids):
+        query = (
+            sa.select(of.attempt_id, of.id, of.created_at, of.p_success)
+            .where(of.attempt_id.in_(some), of.shown)
+            .order_by(of.evidence.is_(sa.null()), of.id)
+        )
+        for row in connection.execute(query):
+            found[row.attempt_id] = Asked(row.id, row.created_at, row.p_success)
+    return found
+
+
+def _fields(row: sa.Row[Any]) -> dict[str, Any]:
+    told = {"resolved_at": row.resolved_at, "outcome": row.outcome, **row.evidence}
+    if row.reason is not None:
+        told["reason"] = row.reason
+    return {**(row.attempt if row.attempt is not None else row.asked), **told}
