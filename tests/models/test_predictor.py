@@ -261,4 +261,4 @@ class TestLoading:
         for _ in range(3):
             loaded.candidate_success(*retry, CANDIDATES)
         assert loaded.outcome(*retry) == first
-        np.testing.assert_array_equal(loaded._history.sums, load(folder).history.sums)
+        np.testing.assert_array_equal(loaded.history.sums, load(folder).history.sums)
