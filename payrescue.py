@@ -392,9 +392,16 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
 )
 @_RULES
 @_FEES
+@click.option("--state", metavar="URL", help="What outcomes tell: `memory`, or the URL of a Redis.  [default: memory]")
 @_told
 def serve(
-    host: str | None, port: int | None, workers: int | None, model: str | None, rules: str | None, fees: str | None
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    model: str | None,
+    rules: str | None,
+    fees: str | None,
+    state: str | None,
 ) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
@@ -404,7 +411,7 @@ def serve(
     """
     from serving.commands import serve
 
-    serve(host, port, model, workers, rules, fees)
+    serve(host, port, model, workers, rules, fees, state)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,25 +17,16 @@ import numpy.typing as npt
 from features import kernel
 from features.definitions import KEYS
 from features.errors import ArtifactMismatch
+from features.past import Past
 from features.rows import Rows
 
-__all__ = ["History", "Past", "features_in_passing", "features_of_request"]
+__all__ = ["History", "features_in_passing", "features_of_request"]
 
 Array = npt.NDArray[Any]
 
 _FIRST = np.zeros(1, np.int64)
 _NEVER = kernel.PENDING
 _SPARE = 1.5  # room that growing makes, so that the next names do not have everything copied again
-
-
-class Past(Protocol):
-    """What a request looks back on: a history as it stands, or what is known of one now."""
-
-    def copies(self, names: Collection[str]) -> tuple[Array, Array, Array]:
-        """Sums (n, 4, 6), times and streaks (n,) of these names' slots, in their order; an empty one where there is none."""
-
-    def has(self, attempt: Mapping[str, Any]) -> bool:
-        """Whether the outcome of an attempt (its fields) has entered."""
 
 
 @dataclass(eq=False)
@@ -135,6 +126,11 @@ class History:
     def copy(self) -> History:
         """One that can move on by itself."""
         return History(dict(self.slots), self.sums.copy(), self.times.copy(), self.streaks.copy(), self.until)
+
+    def become(self, other: History) -> None:
+        """Hold what another holds, which is then no longer its own."""
+        self.slots, self.sums, self.times, self.streaks = other.slots, other.sums, other.times, other.streaks
+        self.until, self._room = other.until, other._room
 
     def record(self, rows: Rows) -> None:
         """Let the known outcomes of rows enter, in the order in which they became known."""

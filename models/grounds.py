@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from features.definitions import feature_names
+from features.past import Past
 from models.phrases import Seen, Side, told_by
-
-if TYPE_CHECKING:
-    from features.history import Past
 
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
 

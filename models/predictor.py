@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.fingerprint import fingerprint
-from features.history import History, Past, features_of_request
+from features.history import History, features_of_request
 from features.kernel import N_FEATURES
+from features.past import Past
 from features.rows import Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact

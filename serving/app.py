@@ -15,6 +15,7 @@ from models.messages import locales, messages
 from serving.problems import Problem, invalid
 from serving.requests import RequestReader
 from serving.settings import ServiceSettings
+from serving.state import OnlineState
 from serving.transport import (
     ClientLeft,
     Receive,
@@ -52,7 +53,8 @@ Route = Callable[[Call], Awaitable[Any]]
 class App:
     """Answers HTTP by an engine.
 
-    `card` is the model card; None without a model. `clock` tells microseconds since 1970, UTC.
+    `card` is the model card; None without a model. `clock` tells microseconds since 1970, UTC. `state` is what outcomes have
+    told since; without it a request looks back on what the model carries.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class App:
         reader: RequestReader | None = None,
         card: Mapping[str, Any] | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        state: OnlineState | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings or ServiceSettings()
         self._reader = reader or RequestReader()
         self._card = card
         self._clock = clock
+        self._state = state
         self._routes: dict[str, tuple[str, Route]] = {
             "/v1/score": ("POST", self._score),
             "/v1/score/batch": ("POST", self._score_batch),
@@ -127,8 +131,9 @@ class App:
             request = self._reader.read(raw, now=self._clock())
         except BadInput as bad:
             raise invalid(bad) from None
+        past = await self._state.past(request, self._engine) if self._state is not None else None
         late = time.perf_counter() - call.started > deadline
-        return self._engine.score(request, request_id=call.request_id, rules_only=late)
+        return self._engine.score(request, request_id=call.request_id, rules_only=late, past=past)
 
     async def _score_batch(self, call: Call) -> Any:
         deadline = _deadline(call)
@@ -142,7 +147,9 @@ class App:
             if i % _BATCH_BREATH == 0:
                 await asyncio.sleep(0)
             late = time.perf_counter() - call.started > deadline
-            answers.append(self._engine.score(request, request_id=f"{call.request_id}.{i}", rules_only=late))
+            past = await self._state.past(request, self._engine) if self._state is not None and not late else None
+            request_id = f"{call.request_id}.{i}"
+            answers.append(self._engine.score(request, request_id=request_id, rules_only=late, past=past))
         return answers
 
     async def _messages(self, call: Call) -> Any:

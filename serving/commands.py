@@ -12,7 +12,7 @@ from pathlib import Path
 from features.errors import BadInput, Fault
 from models.fees import read_fees
 from models.rules import read_rules
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_MODEL, ServiceSettings, check_state
 
 __all__ = ["command", "greeting", "serve"]
 
@@ -33,6 +33,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_MODEL": settings.model,
         "PAYRESCUE_RULES": settings.rules or "",
         "PAYRESCUE_FEES": settings.fees or "",
+        "PAYRESCUE_STATE": settings.state,
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -66,6 +67,7 @@ def _check(settings: ServiceSettings) -> None:
         read_rules(Path(settings.rules))
     if settings.fees is not None:
         read_fees(Path(settings.fees))
+    check_state(settings.state)
     try:
         version = ipaddress.ip_address(settings.host).version
     except ValueError:
@@ -89,13 +91,15 @@ def serve(
     workers: int | None = None,
     rules: str | None = None,
     fees: str | None = None,
+    state: str | None = None,
     *,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
     """Becomes the server; does not return.
 
     What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
-    for a model folder that is none, rules or fees that cannot be used, a host that is no address, or a port that is taken.
+    for a model folder that is none, rules, fees or a state that cannot be used, a host that is no address, or a port that
+    is taken.
     """
     told = ServiceSettings.from_environment(os.environ)
     settings = ServiceSettings(
@@ -105,6 +109,7 @@ def serve(
         workers=workers or told.workers,
         rules=rules or told.rules,
         fees=fees or told.fees,
+        state=state or told.state,
     )
     _check(settings)
     say(greeting(settings))

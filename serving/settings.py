@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from features.errors import BadInput, Fault
 
-__all__ = ["CHAMPION", "NO_MODEL", "ServiceSettings"]
+__all__ = ["CHAMPION", "IN_MEMORY", "NO_MODEL", "ServiceSettings", "check_state"]
 
 CHAMPION = "models:/payrescue@champion"
 """The model that is served where none is named: the registry's champion."""
@@ -15,6 +15,11 @@ CHAMPION = "models:/payrescue@champion"
 
 NO_MODEL = "none"
 """Serves on the rules alone."""
+
+IN_MEMORY = "memory"
+"""Keeps the online state in each worker."""
+
+_REDIS = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True)
@@ -73,3 +78,10 @@ def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
         raise BadInput("environment", [Fault(name, f"a whole number from 1 to {most}", seen=text[:20])])
     return int(text)
+
+
+def check_state(state: str) -> None:
+    """Raises BadInput for what is no online state. What was given is not repeated: it may hold a password."""
+    if state != IN_MEMORY and not state.startswith(_REDIS):
+        wanted = f"{IN_MEMORY}, or the URL of a Redis, such as redis://localhost:6379/0"
+        raise BadInput("serve", [Fault("--state", wanted)])
