@@ -217,14 +217,13 @@ class Encoder:
         )
 
     def from_ended(self, attempts: Sequence[Fields]) -> Rows:
-        """Rows of attempts whose outcome is told, whatever payments they are of, with the names of their slots.
+        """Rows of one or more attempts whose outcome is told, of whatever payments, with the names of their slots.
 
         They are what `History.enter` takes, as `from_table` makes them; no features are computed of them.
         """
         rows = self.from_fields(attempts, ())
         rows.previous = np.full(len(attempts), -1, np.int64)
-        columns = zip(*map(slot_names, attempts), strict=True) if attempts else [()] * len(KEYS)
-        rows.keys = tuple(_indexed(names) for names in columns)
+        rows.keys = tuple(_indexed(names) for names in zip(*map(slot_names, attempts), strict=True))
         return rows
 
     def from_table(self, table: pd.DataFrame) -> Rows:
