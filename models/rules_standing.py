@@ -178,7 +178,9 @@ class Standing:
         if self._state is not None:
             asked = (mine.reference["method"], since, one_amount)
             if asked not in self._counted:
-                self._counted[asked] = self._state.declines(mine.reference, since=since, one_amount=one_amount)
+                # Whoever pays, pays all of it: an earlier attempt need not repeat the customer
+                reference = {"customer_id": self._attempt.get("customer_id"), **mine.reference}
+                self._counted[asked] = self._state.declines(reference, since=since, one_amount=one_amount)
             count += self._counted[asked]
         return count >= rule.limit
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from features.errors import BadInput, Fault
 
@@ -82,6 +83,10 @@ def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -
 
 def check_state(state: str) -> None:
     """Raises BadInput for what is no online state. What was given is not repeated: it may hold a password."""
-    if state != IN_MEMORY and not state.startswith(_REDIS):
+    try:
+        known = state == IN_MEMORY or (state.startswith(_REDIS) and urlsplit(state).port != 0)
+    except ValueError:  # a port that is no number
+        known = False
+    if not known:
         wanted = f"{IN_MEMORY}, or the URL of a Redis, such as redis://localhost:6379/0"
         raise BadInput("serve", [Fault("--state", wanted)])

@@ -126,7 +126,8 @@ class RedisState:
     def _names(request: ScoreRequest, engine: Engine) -> list[Named]:
         """What a request reads: kind and name."""
         attempt, previous = request.attempt, request.previous
-        credentials = dict.fromkeys(credential_of({**attempt, **one}) for one in ({}, *previous))
+        customer = {"customer_id": attempt.get("customer_id")}
+        credentials = dict.fromkeys(credential_of({**customer, **one}) for one in (attempt, *previous))
         return [
             _AT,
             *(("s", name) for name in engine.slots_of(request)),

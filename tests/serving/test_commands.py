@@ -74,6 +74,7 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"rules": "no/such/rules.csv"}, r"rules\.csv: cannot be read"),
         ({"fees": "no/such/fees.yaml"}, r"fees\.yaml: cannot be read"),
         ({"state": "postgresql://host/"}, "--state"),
+        ({"state": "redis://host:port/0"}, "--state"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):

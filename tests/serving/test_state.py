@@ -45,7 +45,8 @@ class Watched(Engine):
 
     def score(self, request, **options):
         answer = super().score(request, **options)
-        self.served[request.attempt["attempt_id"]] = self.predictor.features_of(request.attempt, request.previous)
+        if self.predictor is not None:
+            self.served[request.attempt["attempt_id"]] = self.predictor.features_of(request.attempt, request.previous)
         return answer
 
 
@@ -132,8 +133,8 @@ def day():
 class Worker:
     """One worker of the service."""
 
-    def __init__(self, day, setting, log):
-        predictor = Predictor(day.encoder, Steady(), day.history.copy(), {})
+    def __init__(self, day, setting, log, *, model=True):
+        predictor = Predictor(day.encoder, Steady(), day.history.copy(), {}) if model else None
         self.engine = Watched(predictor, version="1")
         self.engine.served = {}
         self.log, self.state = log, open_state(setting, log, predictor, deadline_s=2.0)
@@ -240,6 +241,47 @@ class TestADayReplayed:
                 return served | worker.engine.served
 
         same(day, asyncio.run(run()), asked)
+
+    def test_a_batch_looks_back_on_the_same(self, day, setting):
+        asked = day.asked[100:110]
+
+        async def run():
+            log = Log()
+            async with Worker(day, setting, log) as worker:
+                for j in day.told:
+                    if all(day.known_before(j, i) for i in asked):
+                        log.tell(day.fields[j])
+                await worker.caught_up()
+                for i in asked:
+                    await worker.ask(day.question(i))
+                alone, worker.engine.served = worker.engine.served, {}
+                body = json.dumps([day.question(i) for i in asked])
+                answer = await worker.client.post("/v1/score/batch", content=body, headers=JSON)
+                assert answer.status_code == 200
+                return alone, worker.engine.served
+
+        alone, together = asyncio.run(run())
+        assert alone.keys() == together.keys()
+        for attempt_id, features in alone.items():
+            np.testing.assert_array_equal(together[attempt_id], features)
+
+    def test_without_a_model_the_rules_count_declines_of_other_payments(self, day, setting, question):
+        async def run():
+            log = Log()
+            async with Worker(day, setting, log, model=False) as worker:
+                card = {**question["attempt"], "customer_id": "c", "card_brand": "visa", "created_at": LATER - 10**9}
+                for n in range(15):
+                    paid = {**card, "attempt_id": f"b{n}", "payment_id": f"q{n}", "resolved_at": LATER - 9 * 10**8}
+                    log.tell({**paid, "outcome": "bank_decline"})
+                asked = {**question, "attempt": _as_json(card)}
+                asked["candidates"] = [{"candidate_id": "c1", "method": "card", "route": "harbor"}]
+                before = await worker.ask(asked)
+                await worker.caught_up()
+                return before["blocked"], (await worker.ask(asked))["blocked"]
+
+        before, after = asyncio.run(run())
+        assert before == []
+        assert {block["rule"] for block in after} == {"visa_declines_30_days"}
 
 
 class TestRedisFails:
