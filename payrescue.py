@@ -398,6 +398,7 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
     help="Where decisions and outcomes are kept: SQLite or PostgreSQL; `none` for nowhere."
     "  [default: sqlite:///payrescue-log.db]",
 )
+@click.option("--state", metavar="URL", help="What outcomes tell: `memory`, or the URL of a Redis.  [default: memory]")
 @_told
 def serve(
     host: str | None,
@@ -407,6 +408,7 @@ def serve(
     rules: str | None,
     fees: str | None,
     log: str | None,
+    state: str | None,
 ) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
@@ -438,6 +440,7 @@ def export_log(log: str | None, output: str) -> None:
     from serving.log_commands import export_log
 
     export_log(log, Path(output), say=click.echo)
+    serve(host, port, model, workers, rules, fees, state)
 
 
 if __name__ == "__main__":

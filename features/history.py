@@ -6,7 +6,7 @@ that what serves equals what was trained on, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from features import kernel
 from features.definitions import KEYS
 from features.errors import ArtifactMismatch
+from features.past import Past
 from features.rows import Rows
 
 __all__ = ["History", "features_in_passing", "features_of_request"]
@@ -24,6 +25,8 @@ __all__ = ["History", "features_in_passing", "features_of_request"]
 Array = npt.NDArray[Any]
 
 _FIRST = np.zeros(1, np.int64)
+_NEVER = kernel.PENDING
+_SPARE = 1.5  # room that growing makes, so that the next names do not have everything copied again
 
 
 @dataclass(eq=False)
@@ -39,20 +42,30 @@ class History:
     times: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     streaks: Array = field(default_factory=lambda: np.zeros(0, np.int32))
     until: int = 0
+    _room: dict[str, Array] = field(default_factory=dict, repr=False)  # what the arrays are the beginnings of
 
     def slots_for(self, names: Sequence[str]) -> Array:
-        """The slot of each name; a new, empty one where it had none."""
+        """The slot of each name; a new, empty one where it had none.
+
+        A name is there only once its slot is, so that another thread may look up names meanwhile.
+        """
         slots = self.slots
         new_names = dict.fromkeys(name for name in names if name not in slots)
-        slots.update(zip(new_names, range(len(slots), len(slots) + len(new_names)), strict=True))
-        found = np.fromiter(map(slots.__getitem__, names), np.int32, len(names))
-        missing = len(slots) - len(self.times)
-        if missing > 0:
-            new = self._empty(missing)
-            self.sums = np.concatenate([self.sums, new["sums"]])
-            self.times = np.concatenate([self.times, new["times"]])
-            self.streaks = np.concatenate([self.streaks, new["streaks"]])
-        return found
+        if new_names:
+            self._grow(len(slots) + len(new_names))
+            slots.update(zip(new_names, range(len(slots), len(slots) + len(new_names)), strict=True))
+        return np.fromiter(map(slots.__getitem__, names), np.int32, len(names))
+
+    def _grow(self, n: int) -> None:
+        """Have `n` slots, the new ones empty."""
+        now = {"sums": self.sums, "times": self.times, "streaks": self.streaks}
+        room = self._room
+        if not room or len(room["times"]) < n or any(array.base is not room[name] for name, array in now.items()):
+            room = self._empty(max(n, int(_SPARE * len(self.times))))
+            for name, array in now.items():
+                room[name][: len(array)] = array
+            self._room = room
+        self.sums, self.times, self.streaks = room["sums"][:n], room["times"][:n], room["streaks"][:n]
 
     def keep(self, customers: int) -> History:
         """A copy that remembers, of customers, only those seen last, so that it stays small enough to carry."""
@@ -114,6 +127,11 @@ class History:
         """One that can move on by itself."""
         return History(dict(self.slots), self.sums.copy(), self.times.copy(), self.streaks.copy(), self.until)
 
+    def become(self, other: History) -> None:
+        """Hold what another holds, which is then no longer its own."""
+        self.slots, self.sums, self.times, self.streaks = other.slots, other.sums, other.times, other.streaks
+        self.until, self._room = other.until, other._room
+
     def record(self, rows: Rows) -> None:
         """Let the known outcomes of rows enter, in the order in which they became known."""
         self.enter(rows, rows.by_resolution(), self.keys_of(rows))
@@ -124,13 +142,18 @@ class History:
             kernel.record_all(updates, *rows.known(), keys, self.sums, self.times, self.streaks)
             self.until = max(self.until, int(rows.resolved[updates[-1]]))
 
-    def _copies(self, names: Iterable[str]) -> tuple[Array, Array, Array]:
+    def has(self, attempt: Mapping[str, Any]) -> bool:
+        """Whether the outcome of an attempt has entered: whatever was known by `until` has."""
+        known: bool = (attempt.get("resolved_at") or _NEVER) <= self.until
+        return known
+
+    def copies(self, names: Collection[str]) -> tuple[Array, Array, Array]:
         """Copies of the slots of these names, in their order; an empty one for a name that has none."""
         places = [self.slots.get(name, -1) for name in names]
         if len(self.times) == 0:
             new = self._empty(len(places))
             return new["sums"], new["times"], new["streaks"]
-        where = np.array(places)
+        where = np.array(places, np.int64)
         sums, times, streaks = self.sums.take(where, 0), self.times.take(where), self.streaks.take(where)
         if -1 in places:
             unknown = where < 0
@@ -143,7 +166,9 @@ class History:
         Raises ValueError for rows of a request, which carry no names.
         """
         if len(rows.keys) != len(KEYS):
-            raise ValueError("rows made by Encoder.from_fields carry no slot names; want those of Encoder.from_table")
+            raise ValueError(
+                "rows made by Encoder.from_fields carry no slot names; want those of from_table or from_ended"
+            )
         keys = np.full((len(rows), len(KEYS)), -1, np.int32)
         for k, (index, names) in enumerate(rows.keys):
             slots = self.slots_for(names)
@@ -177,22 +202,22 @@ def features_in_passing(rows: Rows, history: History, wanted: npt.NDArray[np.boo
 
 def features_of_request(
     rows: Rows,
-    history: History,
+    past: Past,
     names: Sequence[Sequence[str | None]],
     asked: Sequence[int],
     *,
     entered: Collection[int] = (),
 ) -> Array:
-    """Features of the rows `asked` of one request, shape (len(asked), n_features), float32; `history` stays as it is.
+    """Features of the rows `asked` of one request, shape (len(asked), n_features), float32; `past` stays as it is.
 
     The other rows, the payment's earlier attempts, enter a copy of the few slots that the request touches, but for those
-    that `history` holds already: `entered`. `names` are the rows' slot names in the order of KEYS, None where a part that
+    that `past` holds already: `entered`. `names` are the rows' slot names in the order of KEYS, None where a part that
     is needed is missing.
     """
     local: dict[str, int] = {}
     place = local.setdefault
     keys = np.array([-1 if name is None else place(name, len(local)) for row in names for name in row], np.int32)
-    sums, times, streaks = history._copies(local)
+    sums, times, streaks = past.copies(local)
     wanted = np.array(asked, np.int64)
     order = rows.created[wanted].argsort(kind="stable") if len(asked) > 1 else _FIRST
     if len(rows) > len(asked) + len(entered):

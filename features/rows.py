@@ -216,6 +216,16 @@ class Encoder:
             whole[5],
         )
 
+    def from_ended(self, attempts: Sequence[Fields]) -> Rows:
+        """Rows of one or more attempts whose outcome is told, of whatever payments, with the names of their slots.
+
+        They are what `History.enter` takes, as `from_table` makes them; no features are computed of them.
+        """
+        rows = self.from_fields(attempts, ())
+        rows.previous = np.full(len(attempts), -1, np.int64)
+        rows.keys = tuple(_indexed(names) for names in zip(*map(slot_names, attempts), strict=True))
+        return rows
+
     def from_table(self, table: pd.DataFrame) -> Rows:
         """Rows of a checked table of attempts, in its order."""
         n = len(table)
@@ -317,6 +327,14 @@ def _pairs(parts: Sequence[tuple[Array, list[str]]], separator: str) -> tuple[Ar
         texts.append([with_none[code] for code in (distinct % size).tolist()])
         distinct = distinct // size
     return index.astype(np.int64), [separator.join(text) for text in zip(*reversed(texts), strict=True)]
+
+
+def _indexed(names: Sequence[str | None]) -> tuple[Array, list[str]]:
+    """Which of the distinct names each row has (-1: none), and those."""
+    places: dict[str, int] = {}
+    place = places.setdefault
+    index = np.array([-1 if name is None else place(name, len(places)) for name in names], np.int64)
+    return index, list(places)
 
 
 def _names(table: pd.DataFrame, key: Key) -> tuple[Array, list[str]]:

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from features.past import Past
 from models.actions import DecisionTable, Plan, Row, Step, decision_table
 from models.answer import Verdict, answer_of, compared
 from models.choice import Option, best, first_step, own_means, ranked, screen, screen_before
 from models.code_text import CodeText
 from models.diagnosis import Diagnosis, Evidence, by_code, by_model, by_rules, read_evidence
 from models.grounds import Chances
+from models.online import OnlinePast
 from models.policies import CERTAIN, Decision, Drawn, Greedy, Policy, Way, chance, draw
 from models.rules import RuleBook, network_rules
 from models.rules_standing import AttemptState, Standing
@@ -55,6 +57,17 @@ class Predictor(Protocol):
 
     plausible: Mapping[str, float] | None
     """What a reason of each category needs to be plausible, as `by_model` takes it; None where nothing says."""
+
+    def on(self, past: Past) -> Predictor:
+        """This model, looking back on another past than it carries."""
+
+    def slots_of(
+        self,
+        attempt: dict[str, Any],
+        previous: Sequence[dict[str, Any]],
+        candidates: Sequence[dict[str, Any]],
+    ) -> Sequence[str]:
+        """The names of the slots of the past that questions about these look at."""
 
     def ways_to_pay(self, country: str) -> Sequence[tuple[str, str | None]]:
         """(method, route) seen in that country, most used first."""
@@ -146,19 +159,43 @@ class Engine:
         self.state = state
         self.worth = worth or Worth()
 
-    def score(self, request: ScoreRequest, *, request_id: str, rules_only: bool = False) -> dict[str, Any]:
+    def score(
+        self,
+        request: ScoreRequest,
+        *,
+        request_id: str,
+        rules_only: bool = False,
+        past: OnlinePast | None = None,
+    ) -> dict[str, Any]:
         """The answer of `POST /v1/score`, as the contract has it; never raises for a checked request.
 
-        With `rules_only` (a deadline has passed, say) neither the model nor the state is asked.
+        With `rules_only` (a deadline has passed, say) neither the model nor the state is asked. `past` is what is known at
+        this moment, in place of what the artefact carries and of the engine's own state; where it was missed, the answer
+        is degraded.
         """
-        if (self.predictor is not None or self.state is not None) and not rules_only:
+        if (self.predictor is not None or self.state is not None or past is not None) and not rules_only:
             try:
-                return self._answer(request, request_id, self.predictor, self.state)
+                return self._by_all(request, request_id, past)
             except Exception as error:
                 _log.error(
                     "request %s: the model or the state failed (%s); answered by the rules", request_id, _site(error)
                 )  # no traceback: it could hold values of the request
         return self._answer(request, request_id, None, None)
+
+    def _by_all(self, request: ScoreRequest, request_id: str, past: OnlinePast | None) -> dict[str, Any]:
+        if past is None:
+            return self._answer(request, request_id, self.predictor, self.state)
+        predictor = self.predictor.on(past) if self.predictor is not None else None
+        with past.lock:
+            answer = self._answer(request, request_id, predictor, past)
+        answer["degraded"] = answer["degraded"] or past.missed
+        return answer
+
+    def slots_of(self, request: ScoreRequest) -> Sequence[str]:
+        """The names of the slots of the past that an answer looks at; none without a model."""
+        if self.predictor is None:
+            return ()
+        return self.predictor.slots_of(request.attempt, request.previous, self._candidates(request, self.predictor))
 
     def _answer(
         self, request: ScoreRequest, request_id: str, predictor: Predictor | None, state: AttemptState | None

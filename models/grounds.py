@@ -8,16 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from features.definitions import feature_names
+from features.past import Past
 from models.phrases import Seen, Side, told_by
-
-if TYPE_CHECKING:
-    from features.history import History
 
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
 
@@ -80,7 +78,7 @@ class Asked(NamedTuple):
     names: Sequence[Sequence[str | None]]
     matrix: Array
     model: Model
-    history: History
+    past: Past
 
 
 class Chances(list[float]):
@@ -97,16 +95,12 @@ class Chances(list[float]):
 
     def _seen(self) -> list[list[float]]:
         """How many attempts of each candidate's way and of its method were seen, fading by half in 30 days."""
-        history, attempts = self._asked.history, self._asked.attempts
-        slot = history.slots.get
-        pairs = [(slot(names[_WAY] or "", -1), slot(names[_METHOD] or "", -1)) for names in self._asked.names]
-        where = np.array(pairs, np.int64).reshape(-1, 2)
-        if not len(history.times):
-            return [[0.0, 0.0]] * len(where)
-        created = np.array([attempt["created_at"] for attempt in attempts])[:, None]
-        hours = np.maximum(created - history.times[where], 0) / 3.6e9
-        faded = history.sums[where, _MONTH].sum(axis=-1) * np.exp2(-hours / 720.0)
-        found: list[list[float]] = np.where(where < 0, 0.0, faded).tolist()
+        pairs = [name or "" for names in self._asked.names for name in (names[_WAY], names[_METHOD])]
+        sums, times, _ = self._asked.past.copies(pairs)
+        created = np.array([attempt["created_at"] for attempt in self._asked.attempts])[:, None]
+        hours = np.maximum(created - times.reshape(-1, 2), 0) / 3.6e9
+        faded = sums[:, _MONTH].sum(axis=-1).reshape(-1, 2) * np.exp2(-hours / 720.0)
+        found: list[list[float]] = faded.tolist()
         return found
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
@@ -133,14 +127,14 @@ class Chances(list[float]):
 
     def _side(self, place: int) -> Side:
         asked = self._asked
-        attempt, history = asked.attempts[place], asked.history
-        names = asked.names[place]
-        seen = {}
-        for kind, key in _KEYS_READ.items():
-            slot = history.slots.get(names[key] or "")
-            if slot is not None:
-                sums = history.sums[slot, _MONTH]
-                seen[kind] = Seen(float(sums[0]), float(sums.sum()), int(history.streaks[slot]))
+        attempt, names = asked.attempts[place], asked.names[place]
+        sums, times, streaks = asked.past.copies([names[key] or "" for key in _KEYS_READ.values()])
+        month = sums[:, _MONTH]
+        told = zip(
+            _KEYS_READ, times.tolist(), month[:, 0].tolist(), month.sum(axis=-1).tolist(), streaks.tolist(), strict=True
+        )
+        # Of what nothing was ever known there is nothing to say
+        seen = {kind: Seen(paid, everything, streak) for kind, at, paid, everything, streak in told if at}
         tries = {name: int(asked.matrix[place, column]) for name, column in _tries_columns().items()}
         return Side(attempt, seen, tries)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from features.fingerprint import fingerprint
 from features.history import History, features_of_request
 from features.kernel import N_FEATURES
+from features.past import Past
 from features.rows import Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact
@@ -27,7 +29,8 @@ Fields = dict[str, Any]
 MATURE_US = 1_800_000_000
 """After how long, in microseconds, an attempt that was walked away from counts as abandoned."""
 
-_NEVER = 2**63 - 1
+
+_SHARED = ("currency", "country", "amount_minor", "customer_id")
 
 
 def what_if(
@@ -79,12 +82,16 @@ class _Answered(NamedTuple):
 
     attempt: Mapping[str, Any]
     previous: Sequence[Mapping[str, Any]]
+    past: Past
     until: int
     matrix: npt.NDArray[np.float32]
 
 
 class Predictor:
-    """Answers the engine's questions from an artefact. Values are those of the attempts table; times in microseconds."""
+    """Answers the engine's questions from an artefact. Values are those of the attempts table; times in microseconds.
+
+    It looks back on the `history` that the artefact carries, or, `on` another past, on that.
+    """
 
     def __init__(
         self,
@@ -98,8 +105,10 @@ class Predictor:
         self.fingerprint = fingerprint()
         self.code_text = code_text
         self.plausible = plausible
-        self._encoder, self._model, self._history, self._ways = encoder, model, history, ways
-        self._last: _Answered | None = None
+        self.encoder, self.history = encoder, history
+        self._model, self._ways = model, ways
+        self._past: Past = history
+        self._last: list[_Answered | None] = [None]  # one place for all pasts
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
@@ -109,10 +118,38 @@ class Predictor:
         loaded._warm()
         return loaded
 
+    def on(self, past: Past) -> Predictor:
+        """This predictor, looking back on another past."""
+        other = copy(self)
+        other._past = past
+        return other
+
+    def slots_of(
+        self,
+        attempt: Mapping[str, Any],
+        previous: Sequence[Mapping[str, Any]],
+        candidates: Sequence[Mapping[str, Any]],
+    ) -> list[str]:
+        """The names of the slots that questions about these look at, none twice."""
+        asked = [what_if(attempt, one, attempt["created_at"], previous) for one in candidates]
+        earlier = [_filled(attempt, past) for past in previous]
+        names = [name for fields in (attempt, *asked, *earlier) for name in slot_names(fields) if name is not None]
+        return list(dict.fromkeys(names))
+
+    def features_of(
+        self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]
+    ) -> npt.NDArray[np.float32] | None:
+        """The features of the attempt that was asked about last, shape (n_features,), as they were; None of another one.
+
+        It has to be the same object, with the same earlier ones.
+        """
+        last = self._last[0]
+        return last.matrix[0] if last is not None and last.attempt is attempt and last.previous is previous else None
+
     def _warm(self) -> None:
         """Have everything compiled and paged in before the first request."""
         attempt = {
-            "created_at": self._history.until,
+            "created_at": self.history.until,
             "amount_minor": 1,
             "currency": "EUR",
             "country": "DE",
@@ -140,13 +177,13 @@ class Predictor:
         """The success probability of each candidate as the next thing done after `previous`."""
         if not candidates:
             nothing = np.empty((0, N_FEATURES), np.float32)
-            return Chances((), Asked((), (), nothing, self._model, self._history))
+            return Chances((), Asked((), (), nothing, self._model, self._past))
         at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
         known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
         asked = [what_if(attempt, one, at, previous) for one in candidates]
         matrix, names = self._features(asked, attempt, known)
         found = self._model.success_probability(matrix, few=True).tolist()
-        return Chances(found, Asked(asked, names[len(known) :], matrix, self._model, self._history))
+        return Chances(found, Asked(asked, names[len(known) :], matrix, self._model, self._past))
 
     def reasons(
         self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]], evidence: Mapping[str, Any]
@@ -156,7 +193,7 @@ class Predictor:
         if self._model.reason is None:
             outcome = self._model.outcome_probability(matrix, few=True)[0]
             return _spread(outcome[1:] / max(outcome[1:].sum(), 1e-12))
-        left = self._encoder.evidence([{**attempt, **evidence}])
+        left = self.encoder.evidence([{**attempt, **evidence}])
         names, found = self._model.reason_probability(matrix, left, few=True)
         return dict(zip(names, found[0].tolist(), strict=True))
 
@@ -177,11 +214,17 @@ class Predictor:
 
         The same is the same object: the engine asks for an attempt's outcome and for its reasons, one after the other.
         """
-        last, until = self._last, self._history.until
-        if last is not None and last.attempt is attempt and last.previous is previous and last.until == until:
+        last, past, until = self._last[0], self._past, self.history.until
+        if (
+            last is not None
+            and last.attempt is attempt
+            and last.previous is previous
+            and last.past is past
+            and last.until == until
+        ):
             return last.matrix
         matrix, _ = self._features([attempt], attempt, previous)
-        self._last = _Answered(attempt, previous, until, matrix)
+        self._last[0] = _Answered(attempt, previous, past, until, matrix)
         return matrix
 
     def _features(
@@ -191,18 +234,18 @@ class Predictor:
         previous: Sequence[Mapping[str, Any]],
     ) -> tuple[npt.NDArray[np.float32], Sequence[Sequence[str | None]]]:
         """The features of what is asked, and the slot names of the earlier attempts and of what is asked."""
-        # What an earlier attempt of the payment leaves out, its country say, is as in this one
-        shared = {
-            name: attempt[name] for name in ("currency", "country", "amount_minor", "customer_id") if name in attempt
-        }
-        attempts = [*({**shared, **past} for past in previous), *asked]
+        attempts = [*(_filled(attempt, past) for past in previous), *asked]
         places = range(len(previous), len(attempts))
-        rows = self._encoder.from_fields(attempts, places)
-        # What the kept past already holds does not enter it twice
-        until = self._history.until
-        entered = [i for i, past in enumerate(previous) if (past.get("resolved_at") or _NEVER) <= until]
+        rows = self.encoder.from_fields(attempts, places)
+        # What the past already holds does not enter it twice
+        entered = [i for i, one in enumerate(previous) if self._past.has(one)]
         names = [slot_names(fields) for fields in attempts]
-        return features_of_request(rows, self._history, names, places, entered=entered), names
+        return features_of_request(rows, self._past, names, places, entered=entered), names
+
+
+def _filled(attempt: Mapping[str, Any], past: Mapping[str, Any]) -> Fields:
+    """An earlier attempt of the payment: what it leaves out, its country say, is as in this one."""
+    return {**{name: attempt[name] for name in _SHARED if name in attempt}, **past}
 
 
 def _spread(shares: npt.NDArray[np.float64]) -> dict[str, float]:

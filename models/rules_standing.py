@@ -18,7 +18,7 @@ from models.diagnosis import Evidence
 from models.rules import Rule, RuleBook
 from models.rules_codes import Said, come_to, is_no_such_number, rule_name, said_by
 
-__all__ = ["AttemptState", "Ban", "Standing"]
+__all__ = ["AttemptState", "Ban", "Standing", "is_declined"]
 
 _SECOND = 1_000_000
 _CARD = ("card_brand", "card_funding", "issuer", "issuer_country")
@@ -147,7 +147,7 @@ class Standing:
             never = self._table.plan(*(said.cause or (past.get("reason"), None))).never
             if never:
                 mine.nevers.append((past, never))
-            if _declined(past):
+            if is_declined(past):
                 mine.declines.append((past["created_at"], _same_amount(past, reference)))
         if failed and self._codes is not None:
             self._note(mine, come_to(self._codes), self._now, typed_anew=False)
@@ -178,7 +178,9 @@ class Standing:
         if self._state is not None:
             asked = (mine.reference["method"], since, one_amount)
             if asked not in self._counted:
-                self._counted[asked] = self._state.declines(mine.reference, since=since, one_amount=one_amount)
+                # Whoever pays, pays all of it: an earlier attempt need not repeat the customer
+                reference = {"customer_id": self._attempt.get("customer_id"), **mine.reference}
+                self._counted[asked] = self._state.declines(reference, since=since, one_amount=one_amount)
             count += self._counted[asked]
         return count >= rule.limit
 
@@ -192,7 +194,7 @@ def _another_card(one: Row, other: Row) -> bool:
     return False
 
 
-def _declined(past: Row) -> bool:
+def is_declined(past: Row) -> bool:
     """Whether an attempt counts as declined: the bank answered no, or it failed and nobody says how."""
     return past.get("outcome") in _DECLINED or (
         past.get("response_code") is not None and past.get("outcome") != "success"

@@ -14,6 +14,7 @@ from models.fees import read_fees
 from models.rules import read_rules
 from serving.log_commands import check_log
 from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_MODEL, ServiceSettings, check_state
 
 __all__ = ["command", "greeting", "serve"]
 
@@ -35,6 +36,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_RULES": settings.rules or "",
         "PAYRESCUE_FEES": settings.fees or "",
         "PAYRESCUE_LOG": settings.log,
+        "PAYRESCUE_STATE": settings.state,
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -69,6 +71,7 @@ def _check(settings: ServiceSettings) -> None:
     if settings.fees is not None:
         read_fees(Path(settings.fees))
     check_log(settings.log)
+    check_state(settings.state)
     try:
         version = ipaddress.ip_address(settings.host).version
     except ValueError:
@@ -93,6 +96,7 @@ def serve(
     rules: str | None = None,
     fees: str | None = None,
     log: str | None = None,
+    state: str | None = None,
     *,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
@@ -100,6 +104,8 @@ def serve(
 
     What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
     for a model folder that is none, rules, fees or a log that cannot be used, a host that is no address, or a port that is taken.
+    for a model folder that is none, rules, fees or a state that cannot be used, a host that is no address, or a port that
+    is taken.
     """
     told = ServiceSettings.from_environment(os.environ)
     settings = ServiceSettings(
@@ -110,6 +116,7 @@ def serve(
         rules=rules or told.rules,
         fees=fees or told.fees,
         log=log or told.log,
+        state=state or told.state,
     )
     _check(settings)
     say(greeting(settings))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from features.errors import BadInput, Fault
 
 __all__ = ["CHAMPION", "NO_LOG", "NO_MODEL", "ServiceSettings"]
+__all__ = ["CHAMPION", "IN_MEMORY", "NO_MODEL", "ServiceSettings", "check_state"]
 
 CHAMPION = "models:/payrescue@champion"
 """The model that is served where none is named: the registry's champion."""
@@ -18,6 +20,10 @@ NO_MODEL = "none"
 
 NO_LOG = "none"
 """Keeps neither decisions nor outcomes."""
+IN_MEMORY = "memory"
+"""Keeps the online state in each worker."""
+
+_REDIS = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True)
@@ -81,3 +87,14 @@ def _whole(environment: Mapping[str, str], name: str, default: int, most: int, l
     if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
         raise BadInput("environment", [Fault(name, f"a whole number from {least} to {most}", seen=text[:20])])
     return int(text)
+
+
+def check_state(state: str) -> None:
+    """Raises BadInput for what is no online state. What was given is not repeated: it may hold a password."""
+    try:
+        known = state == IN_MEMORY or (state.startswith(_REDIS) and urlsplit(state).port != 0)
+    except ValueError:  # a port that is no number
+        known = False
+    if not known:
+        wanted = f"{IN_MEMORY}, or the URL of a Redis, such as redis://localhost:6379/0"
+        raise BadInput("serve", [Fault("--state", wanted)])

@@ -370,6 +370,31 @@ class TestKeptPast:
         past.copy().record(rows)
         np.testing.assert_array_equal(past.sums, kept)
 
+    def test_it_grows_by_new_names_and_keeps_what_it_held(self, past):
+        grown, names = past.copy(), list(past.slots)
+        for n in range(300):
+            found = grown.slots_for([f"new{n}", names[n % len(names)], f"new{n}"])
+            assert found.tolist() == [len(names) + n, n % len(names), len(names) + n]
+        assert len(grown.slots) == len(grown.sums) == len(grown.times) == len(grown.streaks) == len(names) + 300
+        for now, before in zip(grown.copies(names), past.copies(names), strict=True):
+            np.testing.assert_array_equal(now, before, strict=True)
+        assert not any(array.any() for array in grown.copies([f"new{n}" for n in range(300)]))
+
+    def test_arrays_that_were_put_in_its_place_are_not_lost_when_it_grows(self, past):
+        grown = past.copy()
+        grown.slots_for(["new"])
+        grown.times = grown.times + 1
+        grown.slots_for(["newer"])
+        assert grown.times[grown.slots["new"]] == 1
+
+    def test_it_becomes_another(self, past):
+        becoming, kept = past.copy(), past.keep(3)
+        becoming.become(kept)
+        becoming.slots_for(["new"])
+        assert becoming.slots.keys() == {*past.keep(3).slots, "new"}
+        assert len(becoming.times) == len(becoming.slots)
+        assert becoming.until == past.until
+
     @pytest.mark.parametrize("customers", [0, 10, 10**6])
     def test_only_customers_are_forgotten_those_not_seen_for_longest(self, past, customers):
         kept = past.keep(customers)

@@ -181,3 +181,21 @@ def test_values_never_seen_and_values_missing_give_features_that_are_numbers_or_
     matrix = features_of_request(rows, History(), names, places)
     assert matrix.shape == (1, N_FEATURES)
     assert not np.isinf(matrix).any()
+
+
+def test_ended_attempts_move_the_past_as_their_table_does(attempts, encoder, as_fields):
+    ended = attempts[attempts["outcome"].notna()].reset_index(drop=True)
+    fields = as_fields(ended)
+    table = encoder.from_table(ended)
+    by_table, by_fields = History(), History()
+    by_table.record(table)
+    for first in range(0, len(fields), 500):
+        some = [fields[i] for i in table.by_resolution()[first : first + 500]]
+        rows = encoder.from_ended(some)
+        by_fields.enter(rows, np.arange(len(rows)), by_fields.keys_of(rows))
+    moved = {name for name, slot in by_table.slots.items() if by_table.times[slot]}
+    assert by_fields.slots.keys() == moved
+    assert by_fields.until == by_table.until
+    names = list(moved)
+    for found, wanted in zip(by_fields.copies(names), by_table.copies(names), strict=True):
+        np.testing.assert_array_equal(found, wanted, strict=True)

@@ -243,6 +243,77 @@ class TestWhatTheModelSees:
         assert model.seen[0, AT["attempts_before"]] == 1.0
 
 
+class Elsewhere:
+    """A past that holds one customer's slots, and what the test says has entered."""
+
+    def __init__(self, history, entered=()):
+        self.history, self.entered, self.asked = history, entered, []
+
+    def copies(self, names):
+        self.asked += names
+        return self.history.copies(names)
+
+    def has(self, attempt):
+        return attempt["attempt_id"] in self.entered
+
+
+class TestAnotherPast:
+    """What a request looks back on may be another past than the artefact's."""
+
+    @pytest.fixture
+    def predictor(self, artefact):
+        return Predictor(artefact.encoder, Looking(), artefact.history, artefact.ways)
+
+    def test_features_and_evidence_are_of_that_past(self, predictor, artefact, retry, rows):
+        attempt, previous = retry
+        moved = artefact.history.copy()
+        moved.record(rows)
+        there = predictor.on(Elsewhere(moved, [one["attempt_id"] for one in previous]))
+        there.outcome(attempt, previous)
+        found = there.features_of(attempt, previous)
+        predictor.outcome(attempt, previous)
+        own = predictor.features_of(attempt, previous)
+        assert found[AT["customer_attempts_30d"]] != own[AT["customer_attempts_30d"]]
+        assert found[AT["attempts_before"]] == own[AT["attempts_before"]]
+        once, twice = (p.candidate_success(*retry, CANDIDATES[:1]).evidence for p in (predictor, there))
+        assert once != twice
+
+    def test_what_has_entered_is_what_that_past_says(self, predictor, artefact, retry):
+        attempt, previous = retry
+        counted = []
+        for entered in ([], [previous[0]["attempt_id"]], [one["attempt_id"] for one in previous]):
+            there = predictor.on(Elsewhere(artefact.history, entered))
+            there.outcome(attempt, previous)
+            counted.append(there.features_of(attempt, previous)[AT["all_success_rate_30d"]])
+        assert len(set(counted)) == 3
+
+    def test_one_question_s_features_are_not_those_of_another_past(self, predictor, artefact, retry, rows):
+        moved = artefact.history.copy()
+        moved.record(rows)
+        kept = []
+        for past in (Elsewhere(artefact.history), Elsewhere(moved)):
+            predictor.on(past).outcome(*retry)
+            kept.append(predictor.features_of(*retry))
+        assert (kept[0] != kept[1]).any()
+
+    def test_features_are_kept_of_the_last_attempt_alone(self, predictor, retry):
+        attempt, previous = retry
+        assert predictor.features_of(attempt, previous) is None
+        predictor.outcome(attempt, previous)
+        assert predictor.features_of(attempt, previous).shape == (len(AT),)
+        assert predictor.features_of(dict(attempt), previous) is None
+
+    def test_the_slots_it_names_are_all_that_it_looks_at(self, predictor, artefact, retry):
+        attempt, previous = retry
+        there = Elsewhere(artefact.history)
+        asked = predictor.on(there)
+        asked.outcome(attempt, previous)
+        asked.candidate_success(attempt, [*previous, {**attempt, "outcome": "technical"}], CANDIDATES).why(2, 0)
+        named = predictor.slots_of(attempt, previous, CANDIDATES)
+        assert set(there.asked) - {""} == set(named)
+        assert len(named) == len(set(named))
+
+
 class TestLoading:
     def test_from_its_folder_it_answers_as_before(self, folder, predictor, retry):
         loaded = Predictor.load(folder)
@@ -261,4 +332,4 @@ class TestLoading:
         for _ in range(3):
             loaded.candidate_success(*retry, CANDIDATES)
         assert loaded.outcome(*retry) == first
-        np.testing.assert_array_equal(loaded._history.sums, load(folder).history.sums)
+        np.testing.assert_array_equal(loaded.history.sums, load(folder).history.sums)

@@ -9,11 +9,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import redis
 
 import serving
 from models.engine import Engine
@@ -205,3 +208,54 @@ def _ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz").is_success
     except httpx.TransportError:
         return False
+class RedisServer:
+    """A Redis of our own on a free port, that keeps nothing on disk."""
+
+    def __init__(self, program: str, folder: Path) -> None:
+        self._program, self._folder = program, folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.client = redis.Redis(port=self.port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        words = [self._program, "--port", str(self.port), "--save", "", "--dir", str(self._folder)]
+        self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        for _ in range(500):
+            try:
+                self.client.ping()
+            except redis.ConnectionError:
+                time.sleep(0.01)
+            else:
+                return
+        raise AssertionError("Redis did not start")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture(scope="session")
+def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("PAYRESCUE_REQUIRE_STORES"):
+            pytest.fail("redis-server is not installed, and PAYRESCUE_REQUIRE_STORES is set")
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(program, tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_server(running_redis: RedisServer) -> RedisServer:
+    """A real Redis with nothing in it."""
+    running_redis.client.flushall()
+    return running_redis

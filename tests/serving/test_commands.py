@@ -49,6 +49,11 @@ def test_what_is_not_asked_for_is_taken_from_the_environment(started, free_port)
     assert environment["PAYRESCUE_MODEL"] == "models:/payrescue@champion"
 
 
+def test_a_state_is_handed_to_the_server(started, free_port):
+    serve(port=free_port, state="redis://localhost:6379/0", say=[].append)
+    assert ServiceSettings.from_environment(started[0][2]).state == "redis://localhost:6379/0"
+
+
 def test_localhost_is_an_address(started, free_port):
     serve("localhost", free_port, say=[].append)
     assert started[0][2]["PAYRESCUE_HOST"] == "127.0.0.1"
@@ -68,6 +73,8 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"host": "203.0.113.1"}, "--port"),
         ({"rules": "no/such/rules.csv"}, r"rules\.csv: cannot be read"),
         ({"fees": "no/such/fees.yaml"}, r"fees\.yaml: cannot be read"),
+        ({"state": "postgresql://host/"}, "--state"),
+        ({"state": "redis://host:port/0"}, "--state"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):

@@ -1,0 +1,120 @@
+"""The online state: what outcomes have told since the model was trained. One interface, two stores.
+
+Whatever the store, the state is the same fold over the log of outcomes (`serving.state_fold`), so that several workers, a
+restart and a Redis that was lost all come to the same; features as served then equal those of training, bit for bit.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any, Protocol
+
+from serving.known import OutcomeLog
+from serving.settings import IN_MEMORY, check_state
+from serving.state_fold import Base
+from serving.state_memory import MemoryState
+
+if TYPE_CHECKING:
+    from models.engine import Engine, ScoreRequest
+    from models.online import OnlinePast
+
+__all__ = ["DEADLINE_S", "OnlineState", "Store", "open_state"]
+
+_log = logging.getLogger("bentoml.payrescue")
+
+DEADLINE_S = 0.010
+"""How long a request waits for a store that is not in process."""
+
+_EVERY_S = 0.2
+_AFTER_A_FAILURE_S = 1.0
+
+
+class Store(Protocol):
+    """Where the state is kept."""
+
+    seq: int
+    """Up to which outcome the log has entered."""
+
+    misses: int
+    """Requests that were answered without what is known now."""
+
+    async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
+        """What is known now of all that an answer looks at. Never raises."""
+
+    def follow(self) -> int:
+        """Let in what the log has and the state has not; returns how many outcomes; blocking. Raises what log or store do."""
+
+    def close(self) -> None:
+        """End; on the event loop, if requests were answered."""
+
+
+class OnlineState:
+    """A store, and the thread that keeps it up with the log: at once after a `nudge`, else every 200 ms."""
+
+    def __init__(self, store: Store, *, every_s: float = _EVERY_S) -> None:
+        self._store, self._every_s = store, every_s
+        self._told = threading.Event()
+        self._ends = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="payrescue-state", daemon=True)
+        self.failing = False
+        """Whether the log could not be followed when it was last tried."""
+
+    @property
+    def seq(self) -> int:
+        """Up to which outcome the log has entered."""
+        return self._store.seq
+
+    @property
+    def misses(self) -> int:
+        """Requests that were answered without what is known now."""
+        return self._store.misses
+
+    async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
+        """What is known now of all that an answer looks at. Never raises."""
+        return await self._store.past(request, engine)
+
+    def start(self) -> None:
+        """Begin to follow the log."""
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Say that an outcome is in the log; from any thread."""
+        self._told.set()
+
+    def close(self) -> None:
+        """Stop following; on the event loop, if requests were answered."""
+        self._ends.set()
+        self._told.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=_AFTER_A_FAILURE_S)
+        self._store.close()
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            try:
+                self._store.follow()
+            except Exception as error:
+                if not self.failing and not self._ends.is_set():
+                    _log.warning("the online state cannot follow the log (%s); it goes on trying", type(error).__name__)
+                self.failing = True
+                self._ends.wait(_AFTER_A_FAILURE_S)
+            else:
+                self.failing = False
+                self._told.wait(self._every_s)
+            self._told.clear()
+
+
+def open_state(setting: str, log: OutcomeLog, predictor: Any | None, *, deadline_s: float = DEADLINE_S) -> OnlineState:
+    """The state that a setting names, of a loaded model (`models.predictor`), or, without one, of the rules alone.
+
+    In memory, the model's own past moves from now on; a Redis has `deadline_s` to answer a request. Raises BadInput for
+    what is no state.
+    """
+    check_state(setting)
+    base = Base(predictor.encoder, predictor.history) if predictor is not None else None
+    if setting == IN_MEMORY:
+        return OnlineState(MemoryState(log, base))
+    from serving.state_redis import RedisState
+
+    return OnlineState(RedisState(setting, log, base, deadline_s=deadline_s))

@@ -1,0 +1,129 @@
+"""The online state in process: each worker follows the log, and moves the past that its model looks back on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.known import Known, OutcomeLog
+from serving.state_declines import Decline, added, count, credential_of
+from serving.state_fold import REMEMBERED_US, Base, had, told_by
+
+if TYPE_CHECKING:
+    from models.engine import Engine, ScoreRequest
+
+__all__ = ["MemoryState"]
+
+_READ = 2_000  # outcomes at a time: some 20 ms of encoding, in slices that the interpreter shares out
+_HELD = 128  # outcomes that enter while requests wait: some 0.1 ms
+_MOST_IDS = 500_000  # in each of two generations
+_MOST_CREDENTIALS = 200_000
+_MOST_SLOTS = 600_000  # some 200 MB; beyond, the customers not seen for longest are forgotten
+_KEPT_CUSTOMERS = 0.4  # of as many slots, of which a customer has two
+
+
+class MemoryState:
+    """The state of one process. Its base's history moves.
+
+    A request holds `lock` while it is scored, and what the log brings enters in between, a few outcomes at a time. It may
+    be slots of customers that are forgotten, identifiers or credentials, where there are very many: what it remembers is
+    bounded.
+    """
+
+    misses = 0
+    """What is in process is never missed."""
+
+    def __init__(self, log: OutcomeLog, base: Base | None, *, most_slots: int = _MOST_SLOTS) -> None:
+        self.seq = 0
+        """Up to which outcome the log has entered."""
+        self._log, self._base = log, base
+        self._until = base.history.until if base is not None else 0
+        self._latest = self._until
+        self._lock, self._turn = Lock(), Lock()
+        self._ids: set[int] = set()
+        self._older_ids: set[int] = set()
+        self._ids_since = 0
+        self._declines: dict[str, tuple[Decline, ...]] = {}
+        self._most_slots = max(most_slots, int(1.25 * len(base.history.slots)) if base is not None else 0)
+
+    async def past(self, request: ScoreRequest, engine: Engine) -> _Past:  # noqa: ARG002  a store elsewhere asks by them
+        """What is known now."""
+        return _Past(self)
+
+    def follow(self) -> int:
+        """Let in what the log has and the state has not; returns how many outcomes that were. Not on the request path."""
+        entered = 0
+        with self._turn:
+            while outcomes := self._log.after(self.seq, _READ):
+                self._enter(outcomes)
+                entered += len(outcomes)
+        return entered
+
+    def close(self) -> None:
+        """Nothing is left open."""
+
+    def _enter(self, outcomes: list[Known]) -> None:
+        told = told_by(outcomes, self._base, self._until)
+        if told.rows is not None and self._base is not None:
+            history = self._base.history
+            keys = history.keys_of(told.rows)
+            ids = [hash(one) for one in told.ids]
+            for first in range(0, len(ids), _HELD):
+                some = np.arange(first, min(first + _HELD, len(ids)))
+                with self._lock:
+                    history.enter(told.rows, some, keys)
+                    self._ids.update(ids[first : first + _HELD])
+            self._latest = max(self._latest, int(told.rows.resolved.max()))
+            self._forget()
+        with self._lock:
+            for credential, decline in told.declines:
+                # The credential that was just declined is the last to be forgotten
+                self._declines[credential] = added(self._declines.pop(credential, ()), decline)
+            while len(self._declines) > _MOST_CREDENTIALS:
+                del self._declines[next(iter(self._declines))]
+        self.seq = outcomes[-1].seq
+
+    def _forget(self) -> None:
+        """Make room where there is too much."""
+        if self._latest - self._ids_since > REMEMBERED_US or len(self._ids) > _MOST_IDS:
+            self._older_ids, self._ids, self._ids_since = self._ids, set(), self._latest
+        history = self._base.history if self._base is not None else None
+        if history is not None and len(history.slots) > self._most_slots:
+            kept = history.keep(int(_KEPT_CUSTOMERS * self._most_slots))
+            with self._lock:
+                history.become(kept)
+
+
+class _Past:
+    """What one request looks back on: all of it is in the state, under its lock."""
+
+    __slots__ = ("_state",)
+
+    missed = False
+
+    def __init__(self, state: MemoryState) -> None:
+        self._state = state
+
+    @property
+    def lock(self) -> AbstractContextManager[object]:
+        return self._state._lock
+
+    def copies(self, names: Collection[str]) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        base = self._state._base
+        if base is None:
+            raise RuntimeError("without a model there is no past to look up")
+        return base.history.copies(names)
+
+    def has(self, attempt: Mapping[str, Any]) -> bool:
+        # Without an id nobody can have told the log of it
+        entered, state = hash(attempt.get("attempt_id")), self._state
+        return entered in state._ids or entered in state._older_ids or had(attempt, state._until)
+
+    def declines(self, attempt: Mapping[str, Any], *, since: int, one_amount: bool) -> int:
+        kept = self._state._declines.get(credential_of(attempt) or "", ())
+        return count(kept, attempt, since=since, one_amount=one_amount)
