@@ -435,9 +435,21 @@ def rollback(reason: str, name: str) -> None:
 )
 @_RULES
 @_FEES
+@click.option(
+    "--experiments",
+    metavar="FILE",
+    callback=_blank_is_none,
+    help="YAML with shadows, canaries and A/B tests; read anew.",
+)
 @_told
 def serve(
-    host: str | None, port: int | None, workers: int | None, model: str | None, rules: str | None, fees: str | None
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    model: str | None,
+    rules: str | None,
+    fees: str | None,
+    experiments: str | None,
 ) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
@@ -447,7 +459,7 @@ def serve(
     """
     from serving.commands import serve
 
-    serve(host, port, model, workers, rules, fees)
+    serve(host, port, model, workers, rules, fees, experiments)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from features.errors import BadInput
-from models.engine import Engine
+from models.engine import Engine, ScoreRequest
 from models.messages import locales, messages
+from serving.lineup import Fixed, Lineup, Models, iso
+from serving.loading import Served
 from serving.problems import Problem, invalid
 from serving.requests import RequestReader
 from serving.settings import ServiceSettings
+from serving.shadow import OnShadow, Shadows
 from serving.transport import (
     ClientLeft,
     Receive,
@@ -50,9 +53,10 @@ Route = Callable[[Call], Awaitable[Any]]
 
 
 class App:
-    """Answers HTTP by an engine.
+    """Answers HTTP by an engine, or by `models`, of which each request sees one from its start to its end.
 
-    `card` is the model card; None without a model. `clock` tells microseconds since 1970, UTC.
+    `card` is the model card; None without a model. `clock` tells microseconds since 1970, UTC. `on_shadow` takes what
+    challengers in shadow would have answered (`serving/shadow.py`).
     """
 
     def __init__(
@@ -63,11 +67,14 @@ class App:
         reader: RequestReader | None = None,
         card: Mapping[str, Any] | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        models: Models | None = None,
+        on_shadow: OnShadow | None = None,
     ) -> None:
-        self._engine = engine
+        self._models: Models = models or Fixed(Served(engine, card))
+        self._requests = 0  # being answered now
+        self._shadows = Shadows(on_shadow, self._is_busy) if on_shadow is not None else None
         self._settings = settings or ServiceSettings()
         self._reader = reader or RequestReader()
-        self._card = card
         self._clock = clock
         self._routes: dict[str, tuple[str, Route]] = {
             "/v1/score": ("POST", self._score),
@@ -84,6 +91,15 @@ class App:
         started = time.perf_counter()
         request_id = request_id_of(scope)
         head = scope["method"] == "HEAD"
+        self._requests += 1
+        try:
+            await self._answer(scope, receive, send, started, request_id, head)
+        finally:
+            self._requests -= 1
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, started: float, request_id: str, head: bool
+    ) -> None:
         try:
             route, rest = self._find(scope)
             content = await route(Call(scope, receive, request_id, started, rest))
@@ -127,8 +143,22 @@ class App:
             request = self._reader.read(raw, now=self._clock())
         except BadInput as bad:
             raise invalid(bad) from None
+        return self._scored(self._models.lineup(), request, call, deadline, call.request_id)
+
+    def _scored(
+        self, lineup: Lineup, request: ScoreRequest, call: Call, deadline: float, request_id: str
+    ) -> dict[str, Any]:
+        """One answer, by whoever answers this payment; challengers in shadow are asked once nothing else is to be done."""
+        served, experiment, variant = lineup.for_payment(request.attempt["payment_id"])
         late = time.perf_counter() - call.started > deadline
-        return self._engine.score(request, request_id=call.request_id, rules_only=late)
+        answer = served.engine.score(request, request_id=request_id, rules_only=late)
+        answer["policy"]["experiment"], answer["policy"]["variant"] = experiment, variant
+        if self._shadows is not None:
+            self._shadows.offer(lineup, request, answer)
+        return answer
+
+    def _is_busy(self) -> bool:
+        return self._requests > 0
 
     async def _score_batch(self, call: Call) -> Any:
         deadline = _deadline(call)
@@ -137,12 +167,11 @@ class App:
             requests = self._reader.read_batch(raw, now=self._clock(), most=self._settings.most_batch)
         except BadInput as bad:
             raise invalid(bad) from None
-        answers = []
+        answers, lineup = [], self._models.lineup()
         for i, request in enumerate(requests):
             if i % _BATCH_BREATH == 0:
                 await asyncio.sleep(0)
-            late = time.perf_counter() - call.started > deadline
-            answers.append(self._engine.score(request, request_id=f"{call.request_id}.{i}", rules_only=late))
+            answers.append(self._scored(lineup, request, call, deadline, f"{call.request_id}.{i}"))
         return answers
 
     async def _messages(self, call: Call) -> Any:
@@ -158,23 +187,33 @@ class App:
         return {"locale": locale, "messages": texts}
 
     async def _model(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
-        predictor = self._engine.predictor
+        lineup = self._models.lineup()
+        served, previous = lineup.champion, lineup.previous
+        predictor = served.engine.predictor
         return {
             "name": "payrescue",
-            "version": self._engine.version,
+            "version": served.engine.version,
             "features": predictor.fingerprint if predictor is not None else None,
             "degraded": predictor is None,
-            "card": self._card,
+            "card": served.card,
+            "since": iso(served.since),
+            "previous": {"version": previous.engine.version, "since": iso(previous.since)}
+            if previous is not None
+            else None,
+            **self._models.status(),
         }
 
     async def _alive(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
         return {"status": "alive"}
 
     async def _ready(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        served = self._models.lineup().champion
         return {
             "status": "ready",
-            "version": self._engine.version,
-            "degraded": self._engine.predictor is None,
+            "version": served.engine.version,
+            "degraded": served.engine.predictor is None,
+            "since": iso(served.since),
+            **self._models.status(),
         }
 
 

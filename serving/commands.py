@@ -12,6 +12,7 @@ from pathlib import Path
 from features.errors import BadInput, Fault
 from models.fees import read_fees
 from models.rules import read_rules
+from serving.experiments import read_experiments
 from serving.settings import NO_MODEL, ServiceSettings
 
 __all__ = ["command", "greeting", "serve"]
@@ -33,6 +34,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_MODEL": settings.model,
         "PAYRESCUE_RULES": settings.rules or "",
         "PAYRESCUE_FEES": settings.fees or "",
+        "PAYRESCUE_EXPERIMENTS": settings.experiments or "",
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -66,6 +68,8 @@ def _check(settings: ServiceSettings) -> None:
         read_rules(Path(settings.rules))
     if settings.fees is not None:
         read_fees(Path(settings.fees))
+    if settings.experiments is not None:
+        read_experiments(Path(settings.experiments))
     try:
         version = ipaddress.ip_address(settings.host).version
     except ValueError:
@@ -89,13 +93,15 @@ def serve(
     workers: int | None = None,
     rules: str | None = None,
     fees: str | None = None,
+    experiments: str | None = None,
     *,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
     """Becomes the server; does not return.
 
     What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
-    for a model folder that is none, rules or fees that cannot be used, a host that is no address, or a port that is taken.
+    for a model folder that is none, for rules, fees or experiments that cannot be used, a host that is no address, or a port
+    that is taken.
     """
     told = ServiceSettings.from_environment(os.environ)
     settings = ServiceSettings(
@@ -105,6 +111,7 @@ def serve(
         workers=workers or told.workers,
         rules=rules or told.rules,
         fees=fees or told.fees,
+        experiments=experiments or told.experiments,
     )
     _check(settings)
     say(greeting(settings))

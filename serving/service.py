@@ -6,9 +6,12 @@ them, is ours: BentoML's own errors come in three forms, and one of them repeats
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,14 +21,20 @@ from models.fees import read_fees
 from models.rules import read_rules
 from models.value import Worth
 from serving.app import App
+from serving.follow import Follower
+from serving.keeper import Keeper, watched
 from serving.loading import load, locate
 from serving.requests import RequestReader
 from serving.settings import NO_MODEL, ServiceSettings
+from serving.swap import Swap
 from serving.transport import Receive, Scope, Send
 
 __all__ = ["Front", "Payrescue"]
 
 _SETTINGS = ServiceSettings.from_environment(os.environ)
+_FOLLOWED = "PAYRESCUE_FOLLOWED"  # the watcher's folder, from the server to its workers
+_FIRST_ANSWER_S = 30.0
+_SILENT_S = 60.0
 
 
 class Front:
@@ -53,17 +62,39 @@ def _load() -> App:
     # Rules that cannot be used stop the service: falling back on others would break the merchant's unseen
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
     worth = Worth(read_fees(Path(settings.fees))) if settings.fees is not None else None
-    served = load(locate(settings, os.environ), rules, worth)
-    app = App(served.engine, settings, reader=RequestReader(served.extra), card=served.card)
+    followed = os.environ.get(_FOLLOWED)
+    uri = watched(settings) if followed is not None else None
+    served = load(locate(settings, os.environ) if uri is None else None, rules, worth)
+    follower = Follower(
+        replace(served, since=_now()),
+        Swap(rules, worth, clock=_now),
+        uri=uri,
+        folder=Path(followed) if followed is not None else None,
+        experiments=Path(settings.experiments) if settings.experiments is not None else None,
+        silent_s=_SILENT_S + 3 * settings.follow_s,
+    )
+    follower.start()
+    app = App(served.engine, settings, reader=RequestReader(served.extra), models=follower)
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
     return app
 
 
+def _now() -> int:
+    return time.time_ns() // 1_000
+
+
 def _locate_once() -> None:
-    """Finds the model before the workers start, so that all of them load the same one."""
+    """Finds the model before the workers start, and has it followed from then on, for all of them by one watcher."""
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # a payment service tells nobody that it runs
-    located = locate(ServiceSettings.from_environment(os.environ), os.environ)
+    settings = ServiceSettings.from_environment(os.environ)
+    if settings.follow_s and (watched(settings) is not None or settings.experiments is not None):
+        keeper = Keeper(settings, os.environ)
+        atexit.register(keeper.stop)
+        keeper.start(_FIRST_ANSWER_S)
+        os.environ[_FOLLOWED] = str(keeper.folder)
+        return
+    located = locate(settings, os.environ)
     os.environ["PAYRESCUE_MODEL"] = str(located.folder.resolve()) if located is not None else NO_MODEL
     os.environ["PAYRESCUE_MODEL_VERSION"] = (located.version or "") if located is not None else ""
 

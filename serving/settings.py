@@ -24,8 +24,9 @@ class ServiceSettings:
     `model` is a folder that holds an artefact, a `models:/` URI of the MLflow registry, or `none`;
     `model_version` is what a folder is called in answers; `rules` a CSV with a merchant's own rules; `fees` a
     YAML file with what attempts cost. `log` is the SQLAlchemy URL of the decision log, `none` for no log; `state` is
-    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. Bodies are in bytes,
-    counts in items.
+    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `follow_s` is how often
+    the registry is asked which model serves, in seconds; 0 asks at start only. `experiments` is a YAML file
+    (`serving/experiments.py`). Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +39,8 @@ class ServiceSettings:
     log: str = "sqlite:///payrescue-log.db"
     state: str = "memory"
     deadline_ms: int = 200
+    follow_s: int = 2
+    experiments: str | None = None
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
@@ -45,7 +48,7 @@ class ServiceSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_LOG`,
-        `_STATE` and `_DEADLINE_MS`.
+        `_STATE`, `_DEADLINE_MS`, `_FOLLOW_S` and `_EXPERIMENTS`.
 
         Raises BadInput naming the variable.
 
@@ -63,13 +66,15 @@ class ServiceSettings:
             log=environment.get("PAYRESCUE_LOG") or cls.log,
             state=environment.get("PAYRESCUE_STATE") or cls.state,
             deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
+            follow_s=_whole(environment, "PAYRESCUE_FOLLOW_S", cls.follow_s, 3_600, least=0),
+            experiments=environment.get("PAYRESCUE_EXPERIMENTS") or None,
         )
 
 
-def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
+def _whole(environment: Mapping[str, str], name: str, default: int, most: int, *, least: int = 1) -> int:
     text = environment.get(name)
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise BadInput("environment", [Fault(name, f"a whole number from 1 to {most}", seen=text[:20])])
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        raise BadInput("environment", [Fault(name, f"a whole number from {least} to {most}", seen=text[:20])])
     return int(text)

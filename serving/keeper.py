@@ -1,0 +1,99 @@
+"""Keeps one watcher of the registry running beside the server, from before the workers start until the server ends."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from serving.follow import FOUND
+from serving.loading import DEFAULT_STORE
+from serving.settings import NO_MODEL, ServiceSettings
+
+__all__ = ["Keeper", "watched"]
+
+_log = logging.getLogger("bentoml.payrescue")
+
+_SOONEST_S = 1.0
+_LATEST_S = 30.0
+
+
+def watched(settings: ServiceSettings) -> str | None:
+    """The URI that is followed by these settings: a model of the registry. A folder is not, nor are the rules alone."""
+    return settings.model if settings.model != NO_MODEL and settings.model.startswith("models:/") else None
+
+
+class Keeper:
+    """Starts the watcher, and starts it anew when it dies. `folder` is where it puts what it finds, of this server alone."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        environment: Mapping[str, str],
+        *,
+        program: Sequence[str] = (sys.executable, "-m", "serving.watch"),
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="payrescue-models-"))
+        experiments = (settings.experiments,) if settings.experiments is not None else ()
+        self._words = [*program, str(self.folder), str(settings.follow_s), watched(settings) or "", *experiments]
+        self._environment = {"MLFLOW_TRACKING_URI": DEFAULT_STORE, **environment}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopping = threading.Event()
+
+    def start(self, wait_s: float) -> bool:
+        """Start the watcher, and wait, at most so long, until it has asked once. Whether it has."""
+        self._spawn()
+        threading.Thread(target=self._keep, name="keep-watcher", daemon=True).start()
+        until = time.monotonic() + wait_s
+        while not (self.folder / FOUND).is_file():
+            if time.monotonic() > until:
+                _log.warning("no model yet: the registry did not answer within %.0f s; it is asked on", wait_s)
+                return False
+            time.sleep(0.02)
+        return True
+
+    def stop(self) -> None:
+        """End the watcher, and delete the folder."""
+        self._stopping.set()
+        if self._process is not None:
+            if self._process.stdin is not None:
+                self._process.stdin.close()  # which is how it knows
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def pid(self) -> int | None:
+        """The watcher's process."""
+        return self._process.pid if self._process is not None else None
+
+    def _spawn(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
+            self._words,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def _keep(self) -> None:
+        pause = _SOONEST_S
+        while self._process is not None:
+            began = time.monotonic()
+            code = self._process.wait()
+            if self._stopping.is_set():
+                return
+            pause = _SOONEST_S if time.monotonic() - began > _LATEST_S else min(2 * pause, _LATEST_S)
+            _log.warning("the watcher of the registry ended (%d); it is started anew in %.0f s", code, pause)
+            if self._stopping.wait(pause):
+                return
+            self._spawn()
