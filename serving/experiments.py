@@ -221,10 +221,9 @@ def _check_together(found: list[Experiment], faults: list[Fault]) -> None:
     """Names and salts differ, and no experiment stands where no payment reaches it."""
     for name in ("name", "salt"):
         told = [getattr(one, name) for one in found]
-        twice = [value for i, value in enumerate(told) if value in told[:i]]
-        faults += [
-            Fault(f"experiments.{name}", "each once: they would share out payments alike", seen=twice[0])
-        ] * bool(twice)
+        twice = next((value for i, value in enumerate(told) if value in told[:i]), None)
+        if twice is not None:
+            faults.append(Fault(f"experiments.{name}", "each once: they would share out payments alike", seen=twice))
     answering = [one for one in found if one.mode != "shadow"]
     for i, one in enumerate(answering[1:], start=1):
         if any(earlier.takes_all for earlier in answering[:i]):

@@ -62,8 +62,7 @@ class Keeper:
         """End the watcher, and delete the folder."""
         self._stopping.set()
         if self._process is not None:
-            if self._process.stdin is not None:
-                self._process.stdin.close()  # which is how it knows
+            _close(self._process)
             try:
                 self._process.wait(5)
             except subprocess.TimeoutExpired:
@@ -90,6 +89,7 @@ class Keeper:
         while self._process is not None:
             began = time.monotonic()
             code = self._process.wait()
+            _close(self._process)
             if self._stopping.is_set():
                 return
             pause = _SOONEST_S if time.monotonic() - began > _LATEST_S else min(2 * pause, _LATEST_S)
@@ -97,3 +97,9 @@ class Keeper:
             if self._stopping.wait(pause):
                 return
             self._spawn()
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """End a watcher's standard input, which is how it knows that it is to end."""
+    if process.stdin is not None:
+        process.stdin.close()

@@ -87,6 +87,7 @@ def _now() -> int:
 def _locate_once() -> None:
     """Finds the model before the workers start, and has it followed from then on, for all of them by one watcher."""
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # a payment service tells nobody that it runs
+    os.environ.pop(_FOLLOWED, None)
     settings = ServiceSettings.from_environment(os.environ)
     if settings.follow_s and (watched(settings) is not None or settings.experiments is not None):
         keeper = Keeper(settings, os.environ)

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from features.cards import contains_card_number
 from features.errors import ArtifactMismatch, PayrescueError
 from models.engine import ScoreRequest
@@ -84,8 +86,9 @@ def take_up(located: Located, rules: RuleBook | None = None, worth: Worth | None
     folder = artefact_folder(located.folder)
     try:
         inspect(folder)
-        served = replace(take(located, rules, worth), since=at)
-        _warm(served)
+        with np.errstate(all="ignore"):  # numbers that are none are found, and told, below
+            served = replace(take(located, rules, worth), since=at)
+            _warm(served)
     except Refused:
         raise
     except Exception as error:
@@ -180,7 +183,7 @@ class Swap:
             self._previous[uri] = now
         self._serving[uri] = replace(served, since=self._clock())
         was = now.engine.version if now is not None else "none"
-        _log.warning("%s is version %s from now on (was %s)", uri, located.version, was)
+        _log.info("%s is version %s from now on (was %s)", uri, located.version, was)
         return True
 
     def keep_only(self, uris: frozenset[str]) -> None:
