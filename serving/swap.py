@@ -34,6 +34,8 @@ _LARGEST_MANIFEST = 2**20
 _LONGEST_WHY = 300
 _SUFFIXES = {".json", ".txt", ".npz"}
 _BRIEF_S = 0.0005
+_AGAIN_US = 30_000_000
+_NEVER = 2**63 - 1
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -42,7 +44,7 @@ Prepare = Callable[[Served], object]
 
 
 class Refused(PayrescueError):
-    """A model that is not taken up; the text says why."""
+    """A model that is not taken up, and would not be if it were tried again; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,17 @@ def inspect(folder: Path) -> None:
 
 
 def take_up(located: Located, rules: RuleBook | None = None, worth: Worth | None = None, *, at: int) -> Served:
-    """A model that was looked at, loaded (hashes, fingerprint, golden rows) and warmed. Raises Refused, saying why."""
+    """A model that was looked at, loaded (hashes, fingerprint, golden rows) and warmed.
+
+    Raises Refused, saying why, for what is wrong with it; OSError and MemoryError for what may be right next time.
+    """
     folder = artefact_folder(located.folder)
     try:
         inspect(folder)
         with np.errstate(all="ignore"):  # numbers that are none are found, and told, below
             served = replace(take(located, rules, worth), since=at)
             _warm(served)
-    except Refused:
+    except (Refused, OSError, MemoryError):
         raise
     except Exception as error:
         # Whatever a damaged file may do to what reads it: it must not stop the model that serves
@@ -141,7 +146,7 @@ class Swap:
         self._rules, self._worth, self._clock, self._prepare = rules, worth, clock, prepare
         self._serving: dict[str, Served] = {}
         self._previous: dict[str, Served] = {}
-        self._refused: dict[str, Located] = {}
+        self._refused: dict[str, tuple[Located, int]] = {}  # and when it may be tried again
         self.refusal: Refusal | None = None
 
     def of(self, uri: str) -> Served | None:
@@ -155,28 +160,22 @@ class Swap:
     def put(self, uri: str, located: Located) -> bool:
         """Have a URI stand for this model from now on, unless it does already or it is refused. Whether anything changed.
 
-        One that was refused is not tried again until the URI has stood for another.
+        One that was refused is not tried again until the URI has stood for another; one that could not be taken up, for a
+        reason that is not in it, after a while.
         """
         now = self._serving.get(uri)
         if now is not None and now.located == located:
             self._refused.pop(uri, None)
             return False
-        if self._refused.get(uri) == located:
+        refused, again = self._refused.get(uri, (None, 0))
+        if refused == located and self._clock() < again:
             return False
         try:
             with _gently():
                 served = self._loaded(located) or take_up(located, self._rules, self._worth, at=self._clock())
                 self._prepare(served)
         except Exception as error:
-            why = (
-                str(error)
-                if isinstance(error, PayrescueError)
-                else f"it could not be prepared ({type(error).__name__})"
-            )
-            self._refused[uri] = located
-            self.refusal = Refusal(located.version, why, self._clock())
-            goes_on = f"version {now.engine.version} goes on" if now is not None else "the rules answer"
-            _log.warning("version %s of %s is refused, %s: %s", located.version, uri, goes_on, why)
+            self._refuse(uri, located, now, error)
             return False
         self._refused.pop(uri, None)
         if now is not None:
@@ -186,11 +185,21 @@ class Swap:
         _log.info("%s is version %s from now on (was %s)", uri, located.version, was)
         return True
 
+    def _refuse(self, uri: str, located: Located, now: Served | None, error: Exception) -> None:
+        final = isinstance(error, Refused)
+        why = str(error) if final else f"it could not be taken up ({type(error).__name__})"
+        told = self._refused.get(uri, (None, 0))[0] == located
+        self._refused[uri] = (located, _NEVER if final else self._clock() + _AGAIN_US)
+        self.refusal = Refusal(located.version, why, self._clock())
+        if not told:
+            goes_on = f"version {now.engine.version} goes on" if now is not None else "the rules answer"
+            _log.warning("version %s of %s is refused, %s: %s", located.version, uri, goes_on, why)
+
     def keep_only(self, uris: frozenset[str]) -> None:
         """Let go of the models that are asked for under no other URI than these."""
         self._serving = {uri: served for uri, served in self._serving.items() if uri in uris}
         self._previous = {uri: served for uri, served in self._previous.items() if uri in uris}
-        self._refused = {uri: located for uri, located in self._refused.items() if uri in uris}
+        self._refused = {uri: told for uri, told in self._refused.items() if uri in uris}
 
     def _loaded(self, located: Located) -> Served | None:
         """The same model, where it is loaded already: under another URI, or as the one before."""

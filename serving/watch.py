@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from features.errors import BadInput
 from serving.experiments import MODEL_URI, read_experiments
-from serving.follow import FOUND
+from serving.follow import FOUND, read_found
 from serving.loading import DEFAULT_STORE
 from serving.swap import MOST_BYTES
 
@@ -106,7 +106,11 @@ class Watch:
         self._read: int | None = None
         self._written = ""
         self._inode: int | None = None
-        self._models: dict[str, dict[str, str] | None] = {}
+        found = read_found(folder)  # of a watcher that died: what it found holds until the registry says otherwise
+        self._models: dict[str, dict[str, str] | None] = {
+            name: {"version": one.version or "", "folder": str(one.folder)} if one is not None else None
+            for name, one in (found.models if found is not None else {}).items()
+        }
 
     def look(self) -> bool:
         """Ask once, and write what is new. False where only a new process can go on: the store's file is another."""

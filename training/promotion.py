@@ -208,7 +208,8 @@ def _alias(model: Any, alias: str) -> str | None:
 
 
 def _versions(client: Any, name: str) -> list[str]:
-    return sorted((str(one.version) for one in client.search_model_versions(f"name='{name}'")), key=int)
+    quoted = f'"{name}"' if "'" in name else f"'{name}'"
+    return sorted((str(one.version) for one in client.search_model_versions(f"name={quoted}")), key=int)
 
 
 def _allowed(versions: Sequence[str]) -> str:

@@ -96,6 +96,15 @@ class TestWatch:
         watcher.look()
         assert read_found(place).trouble is None
 
+    def test_one_that_is_started_anew_holds_to_what_was_found_until_the_registry_answers(
+        self, watcher, registry, place
+    ):
+        registry.aliases["champion"] = "1"
+        watcher.look()
+        registry.fails = ConnectionError()
+        assert Watch(place, CHAMPION, None, "http://registry", registry).look()
+        assert read_found(place).models[CHAMPION].version == "1"
+
     def test_a_download_that_fails_leaves_nothing_behind(self, watcher, registry, place):
         registry.aliases["champion"] = "9"
         watcher.look()

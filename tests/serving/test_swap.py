@@ -319,6 +319,23 @@ def test_a_refused_model_is_told_once_and_tried_again_only_after_another(version
     assert len(caplog.records) == 2
 
 
+def test_what_fails_for_a_reason_that_is_not_in_the_model_is_tried_again_later(versions, caplog):
+    now, broken = [0], [True]
+
+    def prepare(served):
+        if broken[0]:
+            raise TimeoutError
+
+    swap = Swap(clock=lambda: now[0], prepare=prepare)
+    located = Located(versions["hopeful"], "1")
+    assert not swap.put(URI, located)
+    broken[0] = False
+    assert not swap.put(URI, located)
+    now[0] = 31_000_000
+    assert swap.put(URI, located)
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
 def test_a_model_is_prepared_before_it_answers_and_refused_if_that_fails(versions, caplog):
     seen = []
 
@@ -333,7 +350,7 @@ def test_a_model_is_prepared_before_it_answers_and_refused_if_that_fails(version
     assert [version for version, _ in seen] == ["1", "2"]
     assert seen[0][1] is None
     assert swap.of(URI).engine.version == "1"
-    assert swap.refusal.why == "it could not be prepared (ConnectionError)"
+    assert swap.refusal.why == "it could not be taken up (ConnectionError)"
     assert PAN not in caplog.text
 
 

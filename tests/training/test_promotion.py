@@ -4,9 +4,11 @@ import json
 import threading
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import payrescue
 from features.errors import BadInput, CardNumberFound
 from training import promotion, tracking
 from training.gate import Verdict
@@ -102,6 +104,23 @@ def test_each_rollback_goes_one_further_back_and_the_last_says_that_it_is(regist
     with pytest.raises(BadInput, match=r"no version was champion before version 1; .* one of 1, 2, 3"):
         promotion.rollback(name, "bad")
     assert champion(registry) == "1"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("promote", "--version", "9"), "promote: --version '9': want one of 1, 2, 3"),
+        (("promote",), "there is no challenger"),
+        (("promote", "--version", "2"), "version 2 cannot be served: "),
+        (("rollback",), "has no champion; `payrescue promote --version N` makes one"),
+    ],
+)
+def test_the_commands_end_with_one_line_and_exit_code_2(registry, words, told):
+    done = CliRunner().invoke(payrescue.main, [*words, "--name", registry[1]])
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "champion" not in registry[0].get_registered_model(registry[1]).aliases
 
 
 def test_a_rollback_without_a_champion_is_refused(registry):
