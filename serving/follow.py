@@ -27,6 +27,7 @@ FOUND = "found.json"
 """The watcher's file, in its folder."""
 
 _EVERY_S = 0.5
+_WAIT_STEP_S = 0.02
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -149,8 +150,11 @@ class Follower:
             return False
         return True
 
-    def start(self) -> None:
-        """Look at once, and from then on in a thread of its own."""
+    def start(self, wait_s: float = 0.0) -> None:
+        """Look once the watcher has asked, after `wait_s` at the latest, and from then on in a thread of its own."""
+        until = time.monotonic() + wait_s
+        while self._folder is not None and not (self._folder / FOUND).is_file() and time.monotonic() < until:
+            time.sleep(_WAIT_STEP_S)
         self.look()
         if self._uri is not None and self._swap.of(self._uri) is None:
             _log.warning("no model yet: %s is not there, or cannot be served; the rules answer until it is", self._uri)

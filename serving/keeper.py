@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from serving.follow import FOUND
 from serving.loading import DEFAULT_STORE
 from serving.settings import NO_MODEL, ServiceSettings
 
@@ -46,17 +45,10 @@ class Keeper:
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
-    def start(self, wait_s: float) -> bool:
-        """Start the watcher, and wait, at most so long, until it has asked once. Whether it has."""
+    def start(self) -> None:
+        """Start the watcher, and see to it from then on."""
         self._spawn()
         threading.Thread(target=self._keep, name="keep-watcher", daemon=True).start()
-        until = time.monotonic() + wait_s
-        while not (self.folder / FOUND).is_file():
-            if time.monotonic() > until:
-                _log.warning("no model yet: the registry did not answer within %.0f s; it is asked on", wait_s)
-                return False
-            time.sleep(0.02)
-        return True
 
     def stop(self) -> None:
         """End the watcher, and delete the folder."""

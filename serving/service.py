@@ -73,7 +73,7 @@ def _load() -> App:
         experiments=Path(settings.experiments) if settings.experiments is not None else None,
         silent_s=_SILENT_S + 3 * settings.follow_s,
     )
-    follower.start()
+    follower.start(_FIRST_ANSWER_S)  # the watcher began before this process did
     app = App(served.engine, settings, reader=RequestReader(served.extra), models=follower)
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
@@ -92,7 +92,7 @@ def _locate_once() -> None:
     if settings.follow_s and (watched(settings) is not None or settings.experiments is not None):
         keeper = Keeper(settings, os.environ)
         atexit.register(keeper.stop)
-        keeper.start(_FIRST_ANSWER_S)
+        keeper.start()
         os.environ[_FOLLOWED] = str(keeper.folder)
         return
     located = locate(settings, os.environ)
