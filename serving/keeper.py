@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,9 @@ class Keeper:
         self.folder = Path(tempfile.mkdtemp(prefix="payrescue-models-"))
         experiments = (settings.experiments,) if settings.experiments is not None else ()
         self._words = [*program, str(self.folder), str(settings.follow_s), watched(settings) or "", *experiments]
-        self._environment = {"MLFLOW_TRACKING_URI": DEFAULT_STORE, **environment}
+        ours = str(Path(__file__).parent.parent)  # in a Bento, only the server's own path leads here
+        path = os.pathsep.join(filter(None, (ours, environment.get("PYTHONPATH"))))
+        self._environment = {"MLFLOW_TRACKING_URI": DEFAULT_STORE, **environment, "PYTHONPATH": path}
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
@@ -74,6 +77,7 @@ class Keeper:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the server; the watcher ends with its standard input
         )
 
     def _keep(self) -> None:

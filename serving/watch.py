@@ -29,6 +29,7 @@ from serving.swap import MOST_BYTES
 __all__ = ["Registry", "TooLarge", "Watch", "main"]
 
 _QUIET_S = 3.0  # a new SQLite store is being made until nobody has written to it for so long
+_NONE_SUCH = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 _KEPT = 3  # downloads that nothing stands for any more, but that a worker may still be reading
 
 
@@ -43,7 +44,7 @@ class Registry(Protocol):
         """The version that an alias stands for; None where there is none. May raise anything."""
 
     def download(self, name: str, version: str, into: Path) -> None:
-        """Put a version's files into a folder. May raise anything."""
+        """Put a version's files into a folder. Raises LookupError where there is no such version; may raise anything."""
 
 
 class _MLflow:
@@ -56,17 +57,23 @@ class _MLflow:
         try:
             return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
         except MlflowException as error:
-            if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            if error.error_code in _NONE_SUCH:
                 return None
             raise
 
     def download(self, name: str, version: str, into: Path) -> None:
         import mlflow
+        from mlflow.exceptions import MlflowException
 
         uri = f"models:/{name}/{version}"
-        if _size(mlflow.artifacts.list_artifacts, uri) > MOST_BYTES:
-            raise TooLarge
-        mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(into))
+        try:
+            if _size(mlflow.artifacts.list_artifacts, uri) > MOST_BYTES:
+                raise TooLarge
+            mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(into))
+        except MlflowException as error:
+            if error.error_code in _NONE_SUCH:
+                raise LookupError from None
+            raise
 
 
 def _size(listing: Callable[..., Any], uri: str) -> int:
@@ -114,9 +121,9 @@ class Watch:
 
     def look(self) -> bool:
         """Ask once, and write what is new. False where only a new process can go on: the store's file is another."""
-        trouble: str | None = None
         if (ready := self._ready()) is None:
             return False
+        trouble = None if ready else "no store yet"
         for uri in sorted(self._uris()) if ready else ():
             try:
                 self._models[uri] = self._find(uri)
@@ -167,6 +174,8 @@ class Watch:
             try:
                 self._registry.download(told["name"], version, part)
                 part.rename(folder)
+            except LookupError:
+                return None
             finally:
                 shutil.rmtree(part, ignore_errors=True)
         return {"version": version, "folder": str(folder)}

@@ -12,7 +12,7 @@ import pytest
 from models.engine import Engine
 from serving import follow, watch
 from serving.app import App
-from serving.follow import FOUND, Follower, read_found
+from serving.follow import FOUND, Follower, Found, read_found
 from serving.keeper import Keeper, watched
 from serving.loading import Served
 from serving.settings import ServiceSettings
@@ -34,6 +34,9 @@ class Registry:
         return self.aliases.get(alias)
 
     def download(self, name, version, into):
+        if version == "torn":
+            (into / "half").touch()
+            raise ConnectionError
         self.downloads.append(version)
         for path in sorted(self.folders[version].rglob("*")):
             target = into / path.relative_to(self.folders[version])
@@ -107,10 +110,14 @@ class TestWatch:
         assert read_found(place).models[CHAMPION].version == "1"
 
     def test_a_download_that_fails_leaves_nothing_behind(self, watcher, registry, place):
-        registry.aliases["champion"] = "9"
+        registry.aliases["champion"] = "torn"
         watcher.look()
-        assert read_found(place).trouble == "KeyError"
+        assert read_found(place).trouble == "ConnectionError"
         assert [path.name for path in place.iterdir()] == [FOUND]
+
+    def test_a_version_that_is_not_there_is_no_trouble_of_the_registry(self, place, registry):
+        Watch(place, "models:/payrescue/9", None, "http://registry", registry).look()
+        assert read_found(place) == Found({"models:/payrescue/9": None}, None)
 
     def test_the_file_s_time_says_when_the_registry_was_last_asked(self, watcher, place):
         watcher.look()
@@ -147,7 +154,7 @@ class TestWatch:
         registry.fails = AssertionError("asked")
         watcher = Watch(place, CHAMPION, None, f"sqlite:///{tmp_path}/none.db", registry)
         assert watcher.look()
-        assert read_found(place).trouble is None
+        assert read_found(place).trouble == "no store yet"
         assert not (tmp_path / "none.db").exists()
 
     def test_a_store_that_is_being_made_is_asked_only_when_it_is_quiet(self, place, registry, tmp_path):
