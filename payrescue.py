@@ -383,6 +383,49 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
     click.echo(told(book, decision_table(), network))
 
 
+_REASON = click.option("--reason", default="", metavar="TEXT", help="Why; written down with the move.")
+_NAME = click.option("--name", default="payrescue", show_default=True, help="The registered model.")
+
+
+@main.command()
+@click.option("--version", metavar="N", help="The version to make champion.  [default: the challenger]")
+@_REASON
+@_NAME
+@_told
+def promote(version: str | None, reason: str, name: str) -> None:
+    """Make a version the champion, which is what serves; services take it up within seconds.
+
+    It is loaded first, as a service would: a version that cannot be served is refused. Old, new, time and reason are written
+    into the registry's tags.
+
+    \b
+    Example:
+      payrescue promote --version 7 --reason "better on March"
+    """
+    from training.commands import promote
+
+    promote(name, version, reason)
+
+
+@main.command()
+@_REASON
+@_NAME
+@_told
+def rollback(reason: str, name: str) -> None:
+    """Make the version champion that was champion before; services take it up within seconds.
+
+    Each rollback goes one champion further back: a second one never returns to what the first one left. To go forward again,
+    promote.
+
+    \b
+    Example:
+      payrescue rollback --reason "declines in JP doubled"
+    """
+    from training.commands import rollback
+
+    rollback(name, reason)
+
+
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
 @click.option("--port", type=int, help="Port to listen on.  [default: 3000]")
@@ -399,6 +442,11 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
     "  [default: sqlite:///payrescue-log.db]",
 )
 @click.option("--state", metavar="URL", help="What outcomes tell: `memory`, or the URL of a Redis.  [default: memory]")
+    "--experiments",
+    metavar="FILE",
+    callback=_blank_is_none,
+    help="YAML with shadows, canaries and A/B tests; read anew.",
+)
 @_told
 def serve(
     host: str | None,
@@ -409,6 +457,7 @@ def serve(
     fees: str | None,
     log: str | None,
     state: str | None,
+    experiments: str | None,
 ) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
@@ -441,6 +490,7 @@ def export_log(log: str | None, output: str) -> None:
 
     export_log(log, Path(output), say=click.echo)
     serve(host, port, model, workers, rules, fees, state)
+    serve(host, port, model, workers, rules, fees, experiments)
 
 
 if __name__ == "__main__":

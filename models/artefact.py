@@ -5,9 +5,11 @@
     success.txt …       the trees of each head (LightGBM's text form)
     code_texts.npz      what reads a response code that no table has
     history.npz         decayed outcomes at the end of the training data
+    golden.json         a few attempts with the probabilities that training got (models/golden.py)
     validated/…         the heads as they were judged, before the last fit on all attempts; never served
 
-`load` reads nothing that the manifest does not list, checks each hash before parsing, and executes nothing.
+`load` reads nothing that the manifest does not list and follows no links, checks each hash before parsing, and executes
+nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from features.errors import ArtifactMismatch
 from features.fingerprint import fingerprint
 from features.history import History
 from features.rows import Encoder
+from features.taxonomy import reasons
 from models.additive import Additive
 from models.booster import Booster
 from models.code_text import CodeText
@@ -65,7 +68,8 @@ class Artefact:
 
     `ways` are (method, route) by country, most used first. `window` holds `from`, `until` and `judged_from` (microseconds):
     when the training attempts begin and end, and from when on the validated heads were judged. `about` is for people.
-    `plausible` is what a reason of each category needs to be plausible (`models.conformal`).
+    `plausible` is what a reason of each category needs to be plausible (`models.conformal`). `golden` are rows that a loaded
+    model has to get (`models.golden`); models made before there were any have none.
     """
 
     encoder: Encoder
@@ -79,6 +83,7 @@ class Artefact:
     window: Mapping[str, int]
     about: Mapping[str, Any]
     plausible: Mapping[str, float] = field(default_factory=dict)
+    golden: Sequence[Mapping[str, Any]] = ()
 
     def outcome_model(self, *, validated: bool = False) -> OutcomeModel:
         """The heads that serve; or, `validated`, those that were judged."""
@@ -97,6 +102,9 @@ def save(artefact: Artefact, folder: Path) -> None:
     artefact.history.save(folder / "history.npz")
     if artefact.code_text is not None:
         artefact.code_text.save(folder / "code_texts.npz")
+    if artefact.golden:
+        told = json.dumps(list(artefact.golden), ensure_ascii=False, indent=1, allow_nan=False)
+        (folder / "golden.json").write_text(told, encoding="utf-8")
     described = {
         "encoder": {
             "vocabularies": {name: list(values) for name, values in artefact.encoder.vocabularies.items()},
@@ -138,9 +146,9 @@ def load(folder: Path) -> Artefact:
                 {name: tuple(values) for name, values in told["encoder"]["vocabularies"].items()},
                 told["encoder"]["usual_log2"],
             ),
-            heads={name: _head(folder, f"{name}.txt", head, files) for name, head in told["heads"].items()},
+            heads={name: _head(folder, "", name, head, files) for name, head in told["heads"].items()},
             validated={
-                name: _head(folder, f"validated/{name}.txt", head, files) for name, head in told["validated"].items()
+                name: _head(folder, "validated/", name, head, files) for name, head in told["validated"].items()
             },
             blend=Blend(**{name: float(weight) for name, weight in told["blend"].items()}),
             category_shares=tuple(told["category_shares"]),
@@ -150,8 +158,9 @@ def load(folder: Path) -> Artefact:
             window=told["window"],
             about=told["about"],
             plausible=checked(told.get("plausible", {})),
+            golden=json.loads((folder / "golden.json").read_text(encoding="utf-8")) if "golden.json" in files else (),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ArtifactMismatch(f"model.json: not a model's description ({type(error).__name__}: {error})") from error
 
 
@@ -163,13 +172,13 @@ def _checked_files(folder: Path) -> dict[str, Any]:
         files = manifest["files"]
         format_, _ = manifest["format"], manifest["fingerprint"]
         listed = [(name, known["bytes"], known["sha256"]) for name, known in files.items()]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactMismatch(f"{path}: no manifest of a model ({type(error).__name__})") from error
     if format_ != FORMAT:
         raise ArtifactMismatch(f"{path}: format {format_!r}, this code reads {FORMAT}; train again")
     for name, size, sha256 in listed:
         file = folder / name
-        if not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        if not file.is_file() or not _is_in(file, name, folder):
             raise ArtifactMismatch(f"{folder}: {name!r} is in the manifest and not in the folder")
         there = file.stat().st_size
         if there != size:
@@ -182,6 +191,12 @@ def _checked_files(folder: Path) -> dict[str, Any]:
         if name not in files:
             raise ArtifactMismatch(f"{path}: lists no {name}")
     return {**files, "manifest": manifest}
+
+
+def _is_in(file: Path, name: str, folder: Path) -> bool:
+    """Whether a name leads into the folder, by no link on the way."""
+    there, root = file.resolve(), folder.resolve()
+    return there.is_relative_to(root) and there == root / name
 
 
 def _same_features(names: Sequence[str], files: Mapping[str, Any]) -> None:
@@ -206,17 +221,32 @@ def _described(part: HeadParts) -> dict[str, Any]:
     }
 
 
-def _head(folder: Path, name: str, told: Mapping[str, Any], files: Mapping[str, Any]) -> HeadParts:
-    if name not in files:
-        raise ArtifactMismatch(f"{folder}: {name!r} is in model.json and not in the manifest")
+def _head(folder: Path, place: str, name: str, told: Mapping[str, Any], files: Mapping[str, Any]) -> HeadParts:
+    file = f"{place}{name}.txt"
+    if file not in files:
+        raise ArtifactMismatch(f"{folder}: {file!r} is in model.json and not in the manifest")
+    _want_classes(name, told["classes"])
     calibration = told["calibration"]
     return HeadParts(
-        (folder / name).read_text(encoding="utf-8"),
+        (folder / file).read_text(encoding="utf-8"),
         tuple(told["columns"]),
         tuple(told["classes"]),
         Calibration(np.array(calibration["weights"], float), np.array(calibration["bias"], float)),
         None if told["additive"] is None else Additive.from_json(told["additive"], len(feature_names())),
     )
+
+
+def _want_classes(name: str, classes: Sequence[str]) -> None:
+    """Raises ArtifactMismatch if a head's answers are not those that its name says."""
+    if name == "reason":
+        right = len(classes) > 1 and len({*classes}) == len(classes) and {*classes} <= {*reasons()}
+        wanted = "reasons of the taxonomy"
+    else:
+        answers = ["success", "failure"] if name == "success" else [name, "passed"]
+        right, wanted = list(classes) == answers, ", ".join(answers)
+    if not right:
+        told = ", ".join(map(str, classes))[:80]
+        raise ArtifactMismatch(f"model.json: the classes of {name} are {told}; want {wanted}")
 
 
 def _sha256(path: Path) -> str:

@@ -18,6 +18,7 @@ from features.rows import Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact
 from models.code_text import CodeText
+from models.golden import check_golden
 from models.grounds import Asked, Chances
 from models.heads import OutcomeModel
 from models.means import MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD
@@ -112,10 +113,11 @@ class Predictor:
 
     @classmethod
     def load(cls, folder: Path) -> Predictor:
-        """Read an artefact's folder. Raises ArtifactMismatch, naming the difference."""
+        """Read an artefact's folder. Raises ArtifactMismatch, naming the difference, also if its golden rows do not come out."""
         read = artefact.load(Path(folder))
         loaded = cls(read.encoder, read.outcome_model(), read.history, read.ways, read.code_text, read.plausible)
         loaded._warm()
+        check_golden(loaded, read.golden)
         return loaded
 
     def on(self, past: Past) -> Predictor:

@@ -21,7 +21,7 @@ from models.value import Worth
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["diagnose_table", "matrix_of", "recommend_table", "score_table"]
+__all__ = ["EVIDENCE", "diagnose_table", "fields_of", "matrix_of", "recommend_table", "score_table"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
@@ -85,7 +85,7 @@ def diagnose_table(artefact: Artefact | None, table: pd.DataFrame, past: pd.Data
             names, told = model.reason_probability(matrix, artefact.encoder.evidence_of_table(asked))
             probabilities = [dict(zip(names, row, strict=True)) for row in told.tolist()]
     texts, least = (artefact.code_text, artefact.plausible) if artefact is not None else (None, {})
-    evidence = _fields(asked[[name for name in _EVIDENCE if name in asked]])
+    evidence = fields_of(asked[[name for name in EVIDENCE if name in asked]])
     brands = asked["card_brand"].astype(object).to_list() if "card_brand" in asked else [None] * len(asked)
     out = []
     for attempt_id, left, brand, told_by_model in zip(
@@ -118,7 +118,8 @@ def diagnose_table(artefact: Artefact | None, table: pd.DataFrame, past: pd.Data
     return pd.DataFrame(out, columns=columns)
 
 
-_EVIDENCE = [name for name in after_columns() if name not in {"outcome", "reason", "resolved_at"}]
+EVIDENCE = [name for name in after_columns() if name not in {"outcome", "reason", "resolved_at"}]
+"""What an attempt leaves behind."""
 
 
 def recommend_table(
@@ -142,7 +143,7 @@ def recommend_table(
     _check_candidates(candidates, table)
     everything = table if past is None else pd.concat([_without(past, table), table], ignore_index=True)
     order = everything["created_at"].argsort(kind="stable").to_numpy()
-    fields = _fields(everything)
+    fields = fields_of(everything)
     asked = _grouped(candidates)
     moving = _MovingPast(artefact, everything, fields, rules, worth)
     out: list[dict[str, Any]] = []
@@ -215,7 +216,7 @@ def _recommended(
 ) -> list[dict[str, Any]]:
     before = {name: value for name, value in attempt.items() if name not in _AFTER}
     failed = attempt.get("outcome") not in {None, "success"}
-    evidence = {name: attempt[name] for name in _EVIDENCE if name in attempt} if failed else None
+    evidence = {name: attempt[name] for name in EVIDENCE if name in attempt} if failed else None
     answer = engine.score(ScoreRequest(before, evidence, tuple(previous), candidates), request_id="table")
     ranked: dict[str, tuple[int | None, dict[str, Any]]] = {
         row["candidate_id"]: (rank, row) for rank, row in enumerate(answer["ranking"], start=1)
@@ -281,7 +282,7 @@ def _grouped(candidates: pd.DataFrame) -> dict[str, tuple[dict[str, Any], ...]]:
     return {attempt_id: tuple(mine) for attempt_id, mine in grouped.items()}
 
 
-def _fields(table: pd.DataFrame) -> list[dict[str, Any]]:
+def fields_of(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Each row as the fields of a request: plain values, missing ones left out, times in microseconds."""
     import pandas as pd
 

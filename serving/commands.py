@@ -13,6 +13,7 @@ from features.errors import BadInput, Fault
 from models.fees import read_fees
 from models.rules import read_rules
 from serving.log_commands import check_log
+from serving.experiments import read_experiments
 from serving.settings import NO_MODEL, ServiceSettings
 from serving.settings import NO_MODEL, ServiceSettings, check_state
 
@@ -37,6 +38,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_FEES": settings.fees or "",
         "PAYRESCUE_LOG": settings.log,
         "PAYRESCUE_STATE": settings.state,
+        "PAYRESCUE_EXPERIMENTS": settings.experiments or "",
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -72,6 +74,8 @@ def _check(settings: ServiceSettings) -> None:
         read_fees(Path(settings.fees))
     check_log(settings.log)
     check_state(settings.state)
+    if settings.experiments is not None:
+        read_experiments(Path(settings.experiments))
     try:
         version = ipaddress.ip_address(settings.host).version
     except ValueError:
@@ -97,6 +101,7 @@ def serve(
     fees: str | None = None,
     log: str | None = None,
     state: str | None = None,
+    experiments: str | None = None,
     *,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
@@ -106,6 +111,8 @@ def serve(
     for a model folder that is none, rules, fees or a log that cannot be used, a host that is no address, or a port that is taken.
     for a model folder that is none, rules, fees or a state that cannot be used, a host that is no address, or a port that
     is taken.
+    for a model folder that is none, for rules, fees or experiments that cannot be used, a host that is no address, or a port
+    that is taken.
     """
     told = ServiceSettings.from_environment(os.environ)
     settings = ServiceSettings(
@@ -117,6 +124,7 @@ def serve(
         fees=fees or told.fees,
         log=log or told.log,
         state=state or told.state,
+        experiments=experiments or told.experiments,
     )
     _check(settings)
     say(greeting(settings))

@@ -18,7 +18,7 @@ from models.rules import RuleBook
 from models.value import Worth
 from serving.settings import NO_MODEL, ServiceSettings
 
-__all__ = ["DEFAULT_STORE", "Located", "Served", "load", "locate"]
+__all__ = ["DEFAULT_STORE", "Located", "Served", "artefact_folder", "load", "locate", "take"]
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 """The MLflow store where `MLFLOW_TRACKING_URI` names none, in the current folder."""
@@ -40,11 +40,16 @@ class Located:
 
 @dataclass(frozen=True)
 class Served:
-    """What the service answers with. `extra` are the columns that the merchant declared in training."""
+    """What the service answers with. `extra` are the columns that the merchant declared in training.
+
+    `located` is where it was loaded from; `since`, in microseconds since 1970, UTC, is when it began to answer.
+    """
 
     engine: Engine
     card: Mapping[str, Any] | None = None
     extra: Sequence[Column] = ()
+    located: Located | None = None
+    since: int | None = None
 
 
 def locate(settings: ServiceSettings, environment: Mapping[str, str]) -> Located | None:
@@ -86,7 +91,7 @@ def locate(settings: ServiceSettings, environment: Mapping[str, str]) -> Located
     return Located(Path(answer["folder"]), answer["version"])
 
 
-def _artifact(folder: Path) -> Path:
+def artefact_folder(folder: Path) -> Path:
     """The folder of the artefact's own files, which an MLflow model keeps further down."""
     manifests = sorted(folder.rglob(_MANIFEST), key=lambda path: len(path.parts))
     return manifests[0].parent if manifests else folder
@@ -100,15 +105,21 @@ def load(located: Located | None, rules: RuleBook | None = None, worth: Worth | 
     """
     if located is None:
         return Served(Engine(None, rules=rules))
-    folder = _artifact(located.folder)
     try:
-        predictor = importlib.import_module("models.predictor").Predictor.load(folder)
+        return take(located, rules, worth)
     except Exception as error:
         _log.warning("the model does not load (%s: %s); the rules answer", type(error).__name__, error)
         return Served(Engine(None, rules=rules))
+
+
+def take(located: Located, rules: RuleBook | None = None, worth: Worth | None = None) -> Served:
+    """The model, loaded and checked. Raises ArtifactMismatch, or whatever a damaged file leads to."""
+    folder = artefact_folder(located.folder)
+    predictor = importlib.import_module("models.predictor").Predictor.load(folder)
     card = folder / _CARD
     return Served(
         Engine(predictor, version=located.version, rules=rules, worth=worth),
         json.loads(card.read_text(encoding="utf-8")) if card.is_file() else None,
         getattr(predictor, "extra_columns", ()),
+        located,
     )

@@ -36,6 +36,9 @@ class ServiceSettings:
     `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `drain_s`: seconds between
     the word that it leaves (`/readyz`) and its leaving; `most_waiting`: requests of a worker that may wait to be scored.
     Bodies are in bytes, counts in items.
+    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `follow_s` is how often
+    the registry is asked which model serves, in seconds; 0 asks at start only. `experiments` is a YAML file
+    (`serving/experiments.py`). Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +53,8 @@ class ServiceSettings:
     deadline_ms: int = 200
     drain_s: int = 2
     most_waiting: int = 64
+    follow_s: int = 2
+    experiments: str | None = None
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
@@ -58,6 +63,7 @@ class ServiceSettings:
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_LOG`,
         `_STATE`, `_DEADLINE_MS`, `_DRAIN_S` and `_MOST_WAITING`.
+        `_STATE`, `_DEADLINE_MS`, `_FOLLOW_S` and `_EXPERIMENTS`.
 
         Raises BadInput naming the variable.
 
@@ -77,10 +83,13 @@ class ServiceSettings:
             drain_s=_whole(environment, "PAYRESCUE_DRAIN_S", cls.drain_s, 600, least=0),
             most_waiting=_whole(environment, "PAYRESCUE_MOST_WAITING", cls.most_waiting, 100_000),
             deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
+            follow_s=_whole(environment, "PAYRESCUE_FOLLOW_S", cls.follow_s, 3_600, least=0),
+            experiments=environment.get("PAYRESCUE_EXPERIMENTS") or None,
         )
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, most: int, least: int = 1) -> int:
+def _whole(environment: Mapping[str, str], name: str, default: int, most: int, *, least: int = 1) -> int:
     text = environment.get(name)
     if not text:
         return default

@@ -30,6 +30,7 @@ from models.fees import Effort, read_fees
 from models.messages import messages
 from models.rules import read_rules
 from serving.app import App
+from serving.experiments import read_experiments
 from serving.requests import RequestReader
 from training.settings import TrainSettings
 
@@ -180,6 +181,14 @@ def test_the_readme_s_fees_are_read(tmp_path):
     fees = read_fees(path)
     assert (fees.margin, set(fees.fees), fees.retries) == (0.2, {"north", "harbor"}, {"visa": 0.1})
     assert fees.effort == Effort(methods={"bank_transfer": 0.001})
+
+
+def test_the_readme_s_experiments_are_read(tmp_path):
+    path = tmp_path / "experiments.yaml"
+    path.write_text(next(block for block in blocks(README, "yaml") if "experiments:" in block), encoding="utf-8")
+    found = read_experiments(path)
+    assert [experiment.mode for experiment in found] == ["shadow", "ab", "canary"]
+    assert [arm.name for arm in found[2].arms] == ["seven", "control"]
 
 
 def test_the_shop_s_fees_are_of_each_of_its_processors():

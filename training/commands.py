@@ -7,10 +7,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.errors import BadInput, Fault
+from features.errors import ArtifactMismatch, BadInput, Fault
 from training.console import progress
 from training.output import want_table as _want_table
 from training.output import write_table as _write
@@ -20,7 +21,17 @@ from training.settings import TrainSettings, read_settings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["describe_settings", "diagnose", "evaluate", "recommend", "score", "simulate", "train"]
+__all__ = [
+    "describe_settings",
+    "diagnose",
+    "evaluate",
+    "promote",
+    "recommend",
+    "rollback",
+    "score",
+    "simulate",
+    "train",
+]
 
 
 def simulate(out: Path, payments: int, seed: int, story: str, days: float | None) -> None:
@@ -73,7 +84,7 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
                 resamples=settings.resamples,
                 seed=settings.seed,
             )
-            tracking.promote(settings.model_name, logged.version, verdict)
+            verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
 
 
@@ -182,6 +193,34 @@ def evaluate(
     if "warning" in found:
         lines.append(f"!! {found['warning']}")
     print("\n".join(lines))  # noqa: T201
+
+
+def promote(name: str, version: str | None, reason: str) -> None:
+    """`payrescue promote`."""
+    from training import promotion, tracking
+
+    tracking.store()
+    moved = promotion.promote(name, version, reason, check=partial(_want_servable, name))
+    print(moved or f"version {version or '(the challenger)'} of {name} is the champion already")  # noqa: T201
+
+
+def rollback(name: str, reason: str) -> None:
+    """`payrescue rollback`."""
+    from training import promotion, tracking
+
+    tracking.store()
+    print(promotion.rollback(name, reason, check=partial(_want_servable, name)))  # noqa: T201
+
+
+def _want_servable(name: str, version: str) -> None:
+    """Raises BadInput for a version that the service would refuse, so that it does not become champion."""
+    from models.predictor import Predictor
+    from training import tracking
+
+    try:
+        Predictor.load(tracking.folder_of(f"models:/{name}/{version}")[0])
+    except ArtifactMismatch as error:
+        raise BadInput("champion", message=f"version {version} cannot be served: {error}") from None
 
 
 def _given(

@@ -9,20 +9,31 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from features.errors import ArtifactMismatch, BadInput, PayrescueError
 from features.fingerprint import fingerprint
 from models.artefact import Artefact, load, save, write_manifest
+from training import promotion
 from training.card import card_html, model_card
 from training.gate import Verdict
 from training.plots import pictures
 from training.settings import TrainSettings
 from training.train import Trained
 
-__all__ = ["Logged", "StoreUnreachable", "champion", "fetch", "promote", "store", "track", "without_password"]
+__all__ = [
+    "Logged",
+    "StoreUnreachable",
+    "champion",
+    "fetch",
+    "folder_of",
+    "promote",
+    "store",
+    "track",
+    "without_password",
+]
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 """Where runs and versions are kept if `MLFLOW_TRACKING_URI` says nothing: in the current folder."""
@@ -194,11 +205,17 @@ def _git() -> dict[str, str]:
 
 def fetch(uri: str) -> tuple[Artefact, str | None]:
     """The artefact of a model URI (or a folder) and its version. Raises BadInput if there is none."""
+    folder, version = folder_of(uri)
+    return load(folder), version
+
+
+def folder_of(uri: str) -> tuple[Path, str | None]:
+    """The folder of the artefact of a model URI (or a folder) and its version. Raises BadInput if there is none."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
     if Path(uri).is_dir():
-        return load(_artefact_folder(Path(uri))), None
+        return _artefact_folder(Path(uri)), None
     if not uri.startswith(("models:/", "runs:/")):
         raise BadInput(
             "model", message=f"{uri!r}: want a folder, models:/NAME@ALIAS, models:/NAME/VERSION or runs:/ID/model"
@@ -214,7 +231,7 @@ def fetch(uri: str) -> tuple[Artefact, str | None]:
             version = uri.rsplit("/", 1)[1] if uri.startswith("models:/") else None
     except MlflowException:
         raise BadInput("model", message=f"the registry has no {uri}; `payrescue train` makes one") from None
-    return load(_artefact_folder(Path(folder))), version
+    return _artefact_folder(Path(folder)), version
 
 
 def _artefact_folder(folder: Path) -> Path:
@@ -239,11 +256,18 @@ def champion(name: str) -> tuple[Artefact | None, str | None, str | None]:
         return None, version, str(error)
 
 
-def promote(name: str, version: str, verdict: Verdict) -> None:
-    """Make `version` the champion and write down why; the challenger alias stays on it."""
+def promote(name: str, version: str, verdict: Verdict, against: str | None) -> Verdict:
+    """Make `version` the champion if the verdict says so, and write down why; the challenger alias stays on it.
+
+    Only if `against`, the champion that it was compared with, still is champion; else the verdict that comes back says so.
+    """
     import mlflow
 
-    client = mlflow.MlflowClient()
-    client.set_model_version_tag(name, version, "verdict", verdict.why[:4900])
-    if verdict.promote:
-        client.set_registered_model_alias(name, "champion", version)
+    mlflow.MlflowClient().set_model_version_tag(name, version, "verdict", verdict.why[:4900])
+    if not verdict.promote:
+        return verdict
+    try:
+        promotion.promote(name, version, verdict.why[:1000], by="train", expected=against)
+    except BadInput as changed:
+        return replace(verdict, promote=False, why=f"{changed}; train again to compare with it")
+    return verdict

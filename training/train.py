@@ -24,6 +24,7 @@ from features.kernel import N_FEATURES
 from features.rows import Encoder, Rows
 from models.additive import Additive
 from models.artefact import Artefact, HeadParts
+from models.golden import golden_rows
 from models.heads import STAGES, Blend, Calibration, OutcomeModel
 from training.additive import fit_additive, share_of_additive
 from training.baselines import LinearBaseline, prior, rate_table
@@ -154,6 +155,7 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         about=about,
         plausible=least,
     )
+    artefact = replace(artefact, golden=golden_rows(artefact, data.table))
     report |= {
         "calibration": notes,
         "trees": {name: found.rounds for name, found in fitted.items()},

@@ -239,3 +239,25 @@ def test_a_curve_that_is_damaged_is_refused(folder, curve):
     rewrite(folder, "model.json", damage)
     with pytest.raises(ArtifactMismatch, match="is damaged"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("head", "classes"),
+    [
+        ("success", ["failure", "success"]),
+        ("technical", ["bank_decline", "passed"]),
+        ("reason", ["user_cancelled", "bad_luck"]),
+        ("reason", ["user_cancelled", "user_cancelled"]),
+    ],
+)
+def test_answers_that_a_head_does_not_have_are_refused(folder, head, classes):
+    rewrite(folder, "model.json", lambda told: told["heads"][head].update(classes=classes))
+    with pytest.raises(ArtifactMismatch, match=f"the classes of {head} are {classes[0]}, {classes[1]}; want"):
+        load(folder)
+
+
+def test_a_link_is_not_followed_even_inside_the_folder(folder):
+    (folder / "success.txt").rename(folder / "elsewhere.txt")
+    (folder / "success.txt").symlink_to("elsewhere.txt")
+    with pytest.raises(ArtifactMismatch, match=r"'success\.txt' is in the manifest and not in the folder"):
+        load(folder)

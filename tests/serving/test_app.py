@@ -106,6 +106,8 @@ class TestOtherRoutes:
             "features": None,
             "degraded": True,
             "card": {"trained": "yesterday"},
+            "since": None,
+            "previous": None,
         }
 
     @pytest.mark.parametrize("path", ["/livez", "/healthz", "/readyz"])

@@ -75,6 +75,7 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"fees": "no/such/fees.yaml"}, r"fees\.yaml: cannot be read"),
         ({"state": "postgresql://host/"}, "--state"),
         ({"state": "redis://host:port/0"}, "--state"),
+        ({"experiments": "no/such/tests.yaml"}, r"tests\.yaml: cannot be read"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):
@@ -97,6 +98,11 @@ def test_a_port_that_is_none_is_refused_by_its_variable(text):
         ServiceSettings.from_environment({"PAYRESCUE_PORT": text})
 
 
+def test_following_can_be_switched_off_and_is_every_two_seconds_else():
+    told = [{}, {"PAYRESCUE_FOLLOW_S": "0"}, {"PAYRESCUE_FOLLOW_S": "30"}]
+    assert [ServiceSettings.from_environment(one).follow_s for one in told] == [2, 0, 30]
+
+
 def test_an_ipv6_host_is_written_as_urls_have_it():
     assert "http://[::1]:3000/" in greeting(ServiceSettings(host="::1"))
 
@@ -106,6 +112,7 @@ def test_an_ipv6_host_is_written_as_urls_have_it():
     [
         ("serving.app", {"pandas", "sklearn", "matplotlib", "mlflow", "lightgbm", "numba", "bentoml"}),
         ("serving.service", {"pandas", "sklearn", "matplotlib", "mlflow", "lightgbm", "numba"}),
+        ("serving.watch", {"pandas", "sklearn", "matplotlib", "mlflow", "lightgbm", "numba", "bentoml"}),
         ("serving.commands", {"pandas", "mlflow", "lightgbm", "numba", "bentoml", "numpy", "msgspec"}),
     ],
 )
