@@ -12,6 +12,7 @@ from pathlib import Path
 from features.errors import BadInput, Fault
 from models.fees import read_fees
 from models.rules import read_rules
+from serving.keys import read_keys
 from serving.settings import NO_MODEL, ServiceSettings
 
 __all__ = ["command", "greeting", "serve"]
@@ -33,6 +34,8 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_MODEL": settings.model,
         "PAYRESCUE_RULES": settings.rules or "",
         "PAYRESCUE_FEES": settings.fees or "",
+        "PAYRESCUE_KEYS": settings.keys or "",
+        "PAYRESCUE_ACCESS_LOG": str(settings.access_log),
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -66,13 +69,15 @@ def _check(settings: ServiceSettings) -> None:
         read_rules(Path(settings.rules))
     if settings.fees is not None:
         read_fees(Path(settings.fees))
+    if settings.keys is not None:
+        read_keys(Path(settings.keys))
     try:
-        version = ipaddress.ip_address(settings.host).version
+        address = ipaddress.ip_address(settings.host)
     except ValueError:
         raise BadInput(
             "serve", [Fault("--host", "an IP address, such as 127.0.0.1 or 0.0.0.0", seen=settings.host)]
         ) from None
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -80,6 +85,11 @@ def _check(settings: ServiceSettings) -> None:
         except (OSError, OverflowError):
             wanted = "an address and a port that are free here"
             raise BadInput("serve", [Fault("--port", wanted, seen=f"{settings.host} {settings.port}")]) from None
+    if settings.keys is None and not address.is_loopback:
+        wanted = (
+            "127.0.0.1, or keys: payrescue keys add checkout --scope score --scope outcomes --file keys.yaml, then "
+        )
+        raise BadInput("serve", [Fault("--host", wanted + "serve --keys keys.yaml", seen=settings.host)])
 
 
 def serve(
@@ -90,14 +100,19 @@ def serve(
     rules: str | None = None,
     fees: str | None = None,
     *,
+    keys: str | None = None,
+    access_log: str | None = None,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
     """Becomes the server; does not return.
 
     What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
-    for a model folder that is none, rules or fees that cannot be used, a host that is no address, or a port that is taken.
+    for a model folder that is none, rules, fees or keys that cannot be used, a host that is no address or, without keys, is
+    not loopback, or a port that is taken.
     """
-    told = ServiceSettings.from_environment(os.environ)
+    told = ServiceSettings.from_environment(
+        os.environ if access_log is None else {**os.environ, "PAYRESCUE_ACCESS_LOG": access_log}
+    )
     settings = ServiceSettings(
         host="127.0.0.1" if host == "localhost" else host or told.host,
         port=port or told.port,
@@ -105,6 +120,8 @@ def serve(
         workers=workers or told.workers,
         rules=rules or told.rules,
         fees=fees or told.fees,
+        keys=keys or told.keys,
+        access_log=told.access_log,
     )
     _check(settings)
     say(greeting(settings))

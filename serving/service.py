@@ -6,9 +6,14 @@ them, is ours: BentoML's own errors come in three forms, and one of them repeats
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import os
-from collections.abc import Awaitable, Callable
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +22,17 @@ import bentoml
 from models.fees import read_fees
 from models.rules import read_rules
 from models.value import Worth
+from serving.access_log import AccessLog
 from serving.app import App
+from serving.doors import Doors
+from serving.keys import KeyRing
 from serving.loading import load, locate
+from serving.metrics import Meters
+from serving.pages import is_page, only_from_here, page_paths
 from serving.requests import RequestReader
 from serving.settings import NO_MODEL, ServiceSettings
 from serving.transport import Receive, Scope, Send
+from serving.wire import refuse_websocket, speak_for_uvicorn
 
 __all__ = ["Front", "Payrescue"]
 
@@ -29,7 +40,7 @@ _SETTINGS = ServiceSettings.from_environment(os.environ)
 
 
 class Front:
-    """ASGI middleware that answers every HTTP request itself; what else comes goes on to BentoML.
+    """ASGI middleware that answers every HTTP request itself; BentoML has its page at `/`, and the server's start and end.
 
     The model is loaded as the server starts, before the first request is read.
     """
@@ -37,27 +48,63 @@ class Front:
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self._bentoml = app
         self._app: App | None = None
+        self._pages = page_paths(Path(bentoml.__file__).parent)
+        speak_for_uvicorn()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's start and end."""
         if scope["type"] == "http" and self._app is not None:
-            await self._app(scope, receive, send)
+            if is_page(scope, self._pages):
+                await self._bentoml(scope, receive, only_from_here(send))
+            else:
+                await self._app(scope, receive, send)
             return
-        if scope["type"] == "lifespan":
-            self._app = _load()
+        if scope["type"] == "websocket":
+            await refuse_websocket(scope, receive, send)
+            return
+        settings = ServiceSettings.from_environment(os.environ)
+        access_log = AccessLog(share=settings.access_log) if settings.access_log else None
+        self._app = _load(settings, access_log)
         await self._bentoml(scope, receive, send)
+        if access_log is not None:
+            access_log.stop()
 
 
-def _load() -> App:
-    settings = ServiceSettings.from_environment(os.environ)
+def _load(settings: ServiceSettings, access_log: AccessLog | None) -> App:
+    keys = KeyRing(Path(settings.keys)) if settings.keys is not None else None
     # Rules that cannot be used stop the service: falling back on others would break the merchant's unseen
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
     worth = Worth(read_fees(Path(settings.fees))) if settings.fees is not None else None
     served = load(locate(settings, os.environ), rules, worth)
-    app = App(served.engine, settings, reader=RequestReader(served.extra), card=served.card)
+    meters = _meters(settings, served.engine.version, served.card, access_log)
+    app = App(
+        served.engine,
+        settings,
+        reader=RequestReader(served.extra),
+        card=served.card,
+        doors=Doors(keys),
+        meters=meters,
+        access_log=access_log,
+    )
+    if keys is not None:
+        keys.watch()
+    if access_log is not None:
+        access_log.start()
+    meters.watch()
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
     return app
+
+
+def _meters(
+    settings: ServiceSettings, version: str | None, card: Mapping[str, Any] | None, access_log: AccessLog | None
+) -> Meters:
+    meters = Meters(Path(settings.metrics) if settings.metrics is not None else None)
+    if access_log is not None:
+        meters.hook(access_log_dropped=lambda: access_log.dropped)
+    until = card["data"]["window"][1] if card is not None else None
+    meters.model(version, datetime.fromisoformat(until).timestamp() if until is not None else 0.0)
+    return meters
 
 
 def _locate_once() -> None:
@@ -66,6 +113,11 @@ def _locate_once() -> None:
     located = locate(ServiceSettings.from_environment(os.environ), os.environ)
     os.environ["PAYRESCUE_MODEL"] = str(located.folder.resolve()) if located is not None else NO_MODEL
     os.environ["PAYRESCUE_MODEL_VERSION"] = (located.version or "") if located is not None else ""
+    os.environ.pop("PAYRESCUE_METRICS", None)
+    with contextlib.suppress(OSError):  # nowhere to write: each worker then tells its own counts
+        shared = tempfile.mkdtemp(prefix="payrescue-metrics-")
+        os.environ["PAYRESCUE_METRICS"] = shared
+        atexit.register(shutil.rmtree, shared, ignore_errors=True)
 
 
 class _Payrescue:

@@ -24,8 +24,9 @@ class ServiceSettings:
     `model` is a folder that holds an artefact, a `models:/` URI of the MLflow registry, or `none`;
     `model_version` is what a folder is called in answers; `rules` a CSV with a merchant's own rules; `fees` a
     YAML file with what attempts cost. `log` is the SQLAlchemy URL of the decision log, `none` for no log; `state` is
-    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. Bodies are in bytes,
-    counts in items.
+    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `keys` is a file of
+    API keys; without one, only the machine itself is answered. `access_log` is the share of requests that get a line,
+    `metrics` a folder in which the workers share their counts. Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +39,9 @@ class ServiceSettings:
     log: str = "sqlite:///payrescue-log.db"
     state: str = "memory"
     deadline_ms: int = 200
+    keys: str | None = None
+    access_log: float = 1.0
+    metrics: str | None = None
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
@@ -45,7 +49,7 @@ class ServiceSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_LOG`,
-        `_STATE` and `_DEADLINE_MS`.
+        `_STATE`, `_DEADLINE_MS`, `_KEYS`, `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
 
         Raises BadInput naming the variable.
 
@@ -63,6 +67,9 @@ class ServiceSettings:
             log=environment.get("PAYRESCUE_LOG") or cls.log,
             state=environment.get("PAYRESCUE_STATE") or cls.state,
             deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
+            keys=environment.get("PAYRESCUE_KEYS") or None,
+            access_log=_share(environment, "PAYRESCUE_ACCESS_LOG", cls.access_log),
+            metrics=environment.get("PAYRESCUE_METRICS") or None,
         )
 
 
@@ -73,3 +80,17 @@ def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
         raise BadInput("environment", [Fault(name, f"a whole number from 1 to {most}", seen=text[:20])])
     return int(text)
+
+
+def _share(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    words = {"on": 1.0, "off": 0.0}
+    try:
+        share = words[text] if text in words else float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise BadInput("environment", [Fault(name, "on, off, or a share from 0 to 1", seen=text[:20])])
+    return share
