@@ -52,10 +52,11 @@ def greeting(settings: ServiceSettings) -> str:
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
+    key = " -H 'authorization: Bearer KEY'" if settings.keys is not None else ""
     model = "the rules alone" if settings.model == NO_MODEL else f"{settings.model}; until there is one, the rules"
     return (
         f"Payrescue listens on {url} ({model})\n"
-        f"Ask it: curl -s {url}/v1/score -H 'content-type: application/json' -d '{_EXAMPLE}'\n"
+        f"Ask it: curl -s {url}/v1/score -H 'content-type: application/json'{key} -d '{_EXAMPLE}'\n"
         "Ctrl-C stops it.\n"
     )
 

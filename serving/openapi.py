@@ -33,7 +33,7 @@ _DEADLINE = {
     "name": "X-Deadline-Ms",
     "in": "header",
     "description": "How long the caller can wait, in milliseconds; after that, the rules answer.",
-    "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999},
+    "schema": {"type": "string", "pattern": "^[0-9]{1,9}$"},
 }
 _REQUEST_ID = {
     "name": "X-Request-Id",

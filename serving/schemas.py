@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from features.allowed import COUNTRY_COLUMNS, EARLIEST, LENGTHS, RANGES, VOCABULARIES, Range
+from features.allowed import COUNTRY_COLUMNS, EARLIEST, LENGTHS, RANGES, TOLERANCE_AHEAD, VOCABULARIES, Range
 from features.columns import Column, columns
 from features.places import countries, currencies
 from features.taxonomy import reasons
@@ -68,7 +68,9 @@ def schema_of(column: Column) -> Schema:
     if column.name == "currency":
         return {"type": "string", "enum": list(currencies())}
     if column.name == "issuer":
-        return text_schema(LENGTHS["category"]) | {"not": {"pattern": f"^[0-9]{{{LONGEST_ISSUER_DIGITS + 1},}}$"}}
+        return text_schema(LENGTHS["category"]) | {
+            "not": {"type": "string", "pattern": f"^[0-9]{{{LONGEST_ISSUER_DIGITS + 1},}}$"}
+        }
     if column.type in {"string", "category"}:
         return text_schema(LENGTHS[column.type])
     if column.type == "bool":
@@ -90,7 +92,8 @@ def _object(found: Iterable[Column], required: Sequence[str], says: str) -> Sche
     properties = {}
     for column in found:
         schema = schema_of(column) if column.name in required else or_null(schema_of(column))
-        unit = f" ({column.unit})" if column.unit and column.unit != "UTC" else ""
+        unit = f" ({column.unit})" if column.unit and column.type != "timestamp" else ""
+        unit += f"; at most {TOLERANCE_AHEAD.days} day ahead of now" if column.type == "timestamp" else ""
         properties[column.name] = {**schema, "description": f"{column.meaning}{unit}"}
     return {
         "type": "object",

@@ -32,7 +32,7 @@ from serving.pages import is_page, only_from_here, page_paths
 from serving.requests import RequestReader
 from serving.settings import NO_MODEL, ServiceSettings
 from serving.transport import Receive, Scope, Send
-from serving.wire import refuse_websocket, speak_for_uvicorn
+from serving.wire import speak_for_uvicorn
 
 __all__ = ["Front", "Payrescue"]
 
@@ -58,10 +58,13 @@ class Front:
                 await self._bentoml(scope, receive, only_from_here(send))
             else:
                 await self._app(scope, receive, send)
-            return
-        if scope["type"] == "websocket":
-            await refuse_websocket(scope, receive, send)
-            return
+        elif scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+        else:
+            await self._bentoml(scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The server's start and end."""
         settings = ServiceSettings.from_environment(os.environ)
         access_log = AccessLog(share=settings.access_log) if settings.access_log else None
         self._app = _load(settings, access_log)

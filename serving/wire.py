@@ -1,7 +1,8 @@
 """What uvicorn refuses before it asks any application, said as we say it: problem documents, and a limit for the head.
 
-uvicorn answers a request that is no HTTP with a line of plain text, and lets a head grow without end; it has no setting
-for either. So two methods of its protocols are replaced, once, when a worker starts.
+uvicorn answers a request that is no HTTP with a line of plain text, leaves WebSocket handshakes to a library with words of
+its own, and lets a head grow without end; none of it can be set from where BentoML starts it. So some methods of its
+protocols are replaced, once, when a worker starts.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Any
 from uuid import uuid4
 
 from serving.problems import Problem
-from serving.transport import Receive, Scope, Send, as_json
+from serving.transport import as_json
 
-__all__ = ["MOST_HEAD_BYTES", "refuse_websocket", "speak_for_uvicorn"]
+__all__ = ["MOST_HEAD_BYTES", "speak_for_uvicorn"]
 
 MOST_HEAD_BYTES = 64 * 1024
 """Most bytes of a request line and its headers, give or take one read from the socket."""
@@ -50,12 +51,23 @@ def speak_for_uvicorn() -> None:
 
     for protocol in (httptools_impl.HttpToolsProtocol, h11_impl.H11Protocol):
         protocol.send_400_response = _refuse  # type: ignore[method-assign]
+        protocol._should_upgrade = _never  # type: ignore[method-assign]
+        protocol._unsupported_upgrade_warning = _unsaid  # type: ignore[method-assign]
     _limit_head(httptools_impl.HttpToolsProtocol)  # h11 has a limit of its own
 
 
 def _refuse(self: Any, msg: str) -> None:  # noqa: ARG001  uvicorn's signature
     self.transport.write(_written(_malformed()))
     self.transport.close()
+
+
+def _never(self: Any) -> bool:  # noqa: ARG001  uvicorn's signature
+    """There is no WebSocket here: who asks for one is answered as if they had not."""
+    return False
+
+
+def _unsaid(self: Any) -> None:
+    """uvicorn would log a line for each request with an Upgrade header."""
 
 
 def _limit_head(protocol: Any) -> None:
@@ -84,17 +96,3 @@ def _limit_head(protocol: Any) -> None:
     protocol.on_message_begin = on_message_begin
     protocol.on_headers_complete = on_headers_complete
     protocol.data_received = data_received
-
-
-async def refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers who would open a WebSocket: there is none here."""
-    await receive()
-    if "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": 1000})
-        return
-    problem = Problem(404, "not_found", "Nothing is here", "This service has no WebSocket.")
-    request_id = uuid4().hex
-    body = as_json(problem.document(request_id)).body
-    headers = [(b"content-type", b"application/problem+json"), (b"x-request-id", request_id.encode())]
-    await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
-    await send({"type": "websocket.http.response.body", "body": body})
