@@ -459,7 +459,7 @@ def keys_add(name: str, scopes: tuple[str, ...], file: str) -> None:
     """
     from serving.key_commands import add
 
-    add(Path(file), name, scopes)
+    click.echo(add(Path(file), name, scopes))
 
 
 @keys.command("list")
@@ -474,7 +474,7 @@ def keys_list(file: str) -> None:
     """
     from serving.key_commands import listed
 
-    listed(Path(file))
+    click.echo(listed(Path(file)))
 
 
 @keys.command("revoke")
@@ -490,7 +490,7 @@ def keys_revoke(name: str, file: str) -> None:
     """
     from serving.key_commands import revoke
 
-    revoke(Path(file), name)
+    click.echo(revoke(Path(file), name))
 
 
 if __name__ == "__main__":

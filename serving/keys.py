@@ -97,7 +97,6 @@ def _key(row: int, told: Any, faults: list[Fault]) -> Key:
 @contextmanager
 def _change(path: Path) -> Iterator[list[Key]]:
     """The keys of a file, to be changed; the file is replaced whole, by one command at a time."""
-    keys = list(read_keys(path)) if path.exists() else []
     beside = path.with_name(f"{path.name}.new")
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     try:
@@ -106,6 +105,7 @@ def _change(path: Path) -> Iterator[list[Key]]:
         raise BadInput(str(path), message=f"is being changed, or was once: see {beside.name} beside it") from None
     try:
         with os.fdopen(file, "w", encoding="utf-8") as out:
+            keys = list(read_keys(path)) if path.exists() else []
             yield keys
             import yaml
 
