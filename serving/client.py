@@ -19,7 +19,7 @@ from datetime import datetime
 from functools import cached_property
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
 from uuid import uuid4
 
 from serving.client_types import Answer, Conflict, Refused, Told, Unauthorized, Unavailable
@@ -120,6 +120,12 @@ class Payrescue:
         if found is None:
             raise Refused(404, "no_such_locale", f"There are texts in {', '.join(locales())}.", (), request_id)
         return dict(found[1])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Closes its connections. It can be used again."""
