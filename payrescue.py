@@ -446,6 +446,13 @@ def rollback(reason: str, name: str) -> None:
     metavar="FILE",
     callback=_blank_is_none,
     help="YAML with shadows, canaries and A/B tests; read anew.",
+    "--keys",
+    metavar="FILE",
+    callback=_blank_is_none,
+    help="API keys, as `payrescue keys add` makes them; needed off loopback.",
+)
+@click.option(
+    "--access-log", metavar="SHARE", help="Requests that get a line of JSON: on, off or a share.  [default: on]"
 )
 @_told
 def serve(
@@ -458,6 +465,8 @@ def serve(
     log: str | None,
     state: str | None,
     experiments: str | None,
+    keys: str | None,
+    access_log: str | None,
 ) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
@@ -491,6 +500,77 @@ def export_log(log: str | None, output: str) -> None:
     export_log(log, Path(output), say=click.echo)
     serve(host, port, model, workers, rules, fees, state)
     serve(host, port, model, workers, rules, fees, experiments)
+    serve(host, port, model, workers, rules, fees, keys=keys, access_log=access_log)
+
+
+_KEYS = click.option("--file", "file", required=True, metavar="FILE", help="Where the keys are kept, as hashes.")
+
+
+@main.group(cls=_Ordered)
+def keys() -> None:
+    """API keys of the service: a file of names, scopes and hashes.
+
+    \b
+    Example:
+      payrescue keys list --file keys.yaml
+    """
+
+
+@keys.command("add")
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    metavar="SCOPE",
+    help="score, outcomes or admin; may be given again.",
+)
+@_KEYS
+@_told
+def keys_add(name: str, scopes: tuple[str, ...], file: str) -> None:
+    """Make a key and print it, this once: only its hash is kept.
+
+    A service that uses the file takes the key within two seconds.
+
+    \b
+    Example:
+      payrescue keys add checkout --scope score --scope outcomes --file keys.yaml
+    """
+    from serving.key_commands import add
+
+    click.echo(add(Path(file), name, scopes))
+
+
+@keys.command("list")
+@_KEYS
+@_told
+def keys_list(file: str) -> None:
+    """Each key's name, date and scopes.
+
+    \b
+    Example:
+      payrescue keys list --file keys.yaml
+    """
+    from serving.key_commands import listed
+
+    click.echo(listed(Path(file)))
+
+
+@keys.command("revoke")
+@click.argument("name")
+@_KEYS
+@_told
+def keys_revoke(name: str, file: str) -> None:
+    """Take a key out: it is refused within two seconds.
+
+    \b
+    Example:
+      payrescue keys revoke checkout --file keys.yaml
+    """
+    from serving.key_commands import revoke
+
+    click.echo(revoke(Path(file), name))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from models.fees import read_fees
 from models.rules import read_rules
 from serving.log_commands import check_log
 from serving.experiments import read_experiments
+from serving.keys import read_keys
 from serving.settings import NO_MODEL, ServiceSettings
 from serving.settings import NO_MODEL, ServiceSettings, check_state
 
@@ -39,6 +40,8 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_LOG": settings.log,
         "PAYRESCUE_STATE": settings.state,
         "PAYRESCUE_EXPERIMENTS": settings.experiments or "",
+        "PAYRESCUE_KEYS": settings.keys or "",
+        "PAYRESCUE_ACCESS_LOG": str(settings.access_log),
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -55,10 +58,11 @@ def greeting(settings: ServiceSettings) -> str:
     """
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{settings.port}"
+    key = " -H 'authorization: Bearer KEY'" if settings.keys is not None else ""
     model = "the rules alone" if settings.model == NO_MODEL else f"{settings.model}; until there is one, the rules"
     return (
         f"Payrescue listens on {url} ({model})\n"
-        f"Ask it: curl -s {url}/v1/score -H 'content-type: application/json' -d '{_EXAMPLE}'\n"
+        f"Ask it: curl -s {url}/v1/score -H 'content-type: application/json'{key} -d '{_EXAMPLE}'\n"
         "Ctrl-C stops it.\n"
     )
 
@@ -76,13 +80,15 @@ def _check(settings: ServiceSettings) -> None:
     check_state(settings.state)
     if settings.experiments is not None:
         read_experiments(Path(settings.experiments))
+    if settings.keys is not None:
+        read_keys(Path(settings.keys))
     try:
-        version = ipaddress.ip_address(settings.host).version
+        address = ipaddress.ip_address(settings.host)
     except ValueError:
         raise BadInput(
             "serve", [Fault("--host", "an IP address, such as 127.0.0.1 or 0.0.0.0", seen=settings.host)]
         ) from None
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -90,6 +96,11 @@ def _check(settings: ServiceSettings) -> None:
         except (OSError, OverflowError):
             wanted = "an address and a port that are free here"
             raise BadInput("serve", [Fault("--port", wanted, seen=f"{settings.host} {settings.port}")]) from None
+    if settings.keys is None and not address.is_loopback:
+        wanted = (
+            "127.0.0.1, or keys: payrescue keys add checkout --scope score --scope outcomes --file keys.yaml, then "
+        )
+        raise BadInput("serve", [Fault("--host", wanted + "serve --keys keys.yaml", seen=settings.host)])
 
 
 def serve(
@@ -103,6 +114,8 @@ def serve(
     state: str | None = None,
     experiments: str | None = None,
     *,
+    keys: str | None = None,
+    access_log: str | None = None,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
     """Becomes the server; does not return.
@@ -113,8 +126,12 @@ def serve(
     is taken.
     for a model folder that is none, for rules, fees or experiments that cannot be used, a host that is no address, or a port
     that is taken.
+    for a model folder that is none, rules, fees or keys that cannot be used, a host that is no address or, without keys, is
+    not loopback, or a port that is taken.
     """
-    told = ServiceSettings.from_environment(os.environ)
+    told = ServiceSettings.from_environment(
+        os.environ if access_log is None else {**os.environ, "PAYRESCUE_ACCESS_LOG": access_log}
+    )
     settings = ServiceSettings(
         host="127.0.0.1" if host == "localhost" else host or told.host,
         port=port or told.port,
@@ -125,6 +142,8 @@ def serve(
         log=log or told.log,
         state=state or told.state,
         experiments=experiments or told.experiments,
+        keys=keys or told.keys,
+        access_log=told.access_log,
     )
     _check(settings)
     say(greeting(settings))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from features.errors import BadInput, Fault
-from serving.values import CARD_NUMBER, REQUIRED, UNKNOWN
+from serving.values import CARD_NUMBER, REQUIRED, SECURITY_CODE, UNKNOWN
 
 __all__ = ["Problem", "invalid"]
 
@@ -37,7 +37,7 @@ class Problem(Exception):
         }
 
 
-_CODES = {CARD_NUMBER: "card_number", REQUIRED: "required", UNKNOWN: "unknown_field"}
+_CODES = {CARD_NUMBER: "card_number", SECURITY_CODE: "security_code", REQUIRED: "required", UNKNOWN: "unknown_field"}
 
 
 def _code(fault: Fault) -> str:
@@ -57,6 +57,14 @@ def invalid(bad: BadInput) -> Problem:
             "card_number",
             "A card number was sent",
             "This service must never be sent card numbers. Nothing of the request was kept or logged.",
+            errors,
+        )
+    if any(error["code"] == "security_code" for error in errors):
+        return Problem(
+            422,
+            "security_code",
+            "Card data was sent",
+            "This service must never be sent security codes, nor what else a card holds. Nothing of the request was kept.",
             errors,
         )
     return Problem(

@@ -15,21 +15,25 @@ from serving.values import (
     AHEAD,
     CARD_NUMBER,
     REQUIRED,
+    SECURITY_CODE,
     TOO_FAR_AHEAD,
     UNKNOWN,
     Reader,
     Unwanted,
     hides_card_number,
+    names_security_code,
     reader_of,
     text_reader,
     wait_reader,
 )
 
 __all__ = [
+    "CANDIDATE_COLUMNS",
     "LABEL",
     "MOST_CANDIDATES",
     "MOST_FAULTS",
     "MOST_PREVIOUS",
+    "SHARED",
     "RequestFaults",
     "RequestReader",
     "all_there",
@@ -46,10 +50,10 @@ MOST_FAULTS = 20
 LABEL = ("outcome", "reason")
 """After columns that evidence may not hold: they are what is asked for."""
 
-_SHARED = ("payment_id", "amount_minor", "currency", "country")
+SHARED = ("payment_id", "amount_minor", "currency", "country")
 """What an earlier attempt of the same payment may leave out, since the payment has it."""
 
-_CANDIDATE_COLUMNS = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
+CANDIDATE_COLUMNS = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
 _TIMES = ("created_at", "resolved_at")
 _PARTS = ("attempt", "evidence", "previous", "candidates")
 _SPEAKABLE = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
@@ -83,6 +87,7 @@ class RequestReader:
     """
 
     def __init__(self, extra: Sequence[Column] = ()) -> None:
+        self.extra = tuple(extra)
         every = [*columns().values(), *extra]
         before = {column.name: reader_of(column) for column in every if column.known == "before"}
         after = {column.name: reader_of(column) for column in every if column.known == "after"}
@@ -91,7 +96,7 @@ class RequestReader:
         self._previous = before | after
         self._candidate: dict[str, Reader] = {
             "candidate_id": text_reader(LENGTHS["string"]),
-            **{name: before[name] for name in _CANDIDATE_COLUMNS},
+            **{name: before[name] for name in CANDIDATE_COLUMNS},
             "wait_s": wait_reader(),
         }
         self._required = tuple(column.name for column in every if column.required)
@@ -137,7 +142,7 @@ class RequestReader:
         ids = {attempt.get("attempt_id")}
         for i, item in enumerate(_array(raw, MOST_PREVIOUS, at, faults)):
             row = read_object(item, self._previous, f"{at}/{i}", now, faults)
-            needed = [name for name in self._required if name not in _SHARED]
+            needed = [name for name in self._required if name not in SHARED]
             all_there(row, item, needed, f"{at}/{i}", faults)
             ends_after_start(row, row, f"{at}/{i}", faults)
             if row.setdefault("payment_id", attempt.get("payment_id")) != attempt.get("payment_id"):
@@ -148,7 +153,7 @@ class RequestReader:
             follows = earlier[-1].get("created_at", 0) if earlier else 0
             if not follows <= row.get("created_at", follows) <= attempt.get("created_at", now + 2**62):
                 faults.note(f"{at}/{i}/created_at", "earlier attempts, oldest first")
-            shared = {name: attempt[name] for name in _SHARED if name in attempt}
+            shared = {name: attempt[name] for name in SHARED if name in attempt}
             earlier.append(shared | row)
         return earlier
 
@@ -220,6 +225,8 @@ def no_others(raw: Mapping[str, Any], known: Iterable[str], at: str, faults: Req
             continue
         if contains_card_number(name) or hides_card_number(value):
             faults.note(f"{at}/{name}" if _speakable(name) else at, CARD_NUMBER)
+        elif names_security_code(name, value):
+            faults.note(f"{at}/{name}" if _speakable(name) else at, SECURITY_CODE)
         elif _speakable(name):
             faults.note(f"{at}/{name}", UNKNOWN)
         else:

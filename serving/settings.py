@@ -39,6 +39,9 @@ class ServiceSettings:
     `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `follow_s` is how often
     the registry is asked which model serves, in seconds; 0 asks at start only. `experiments` is a YAML file
     (`serving/experiments.py`). Bodies are in bytes, counts in items.
+    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `keys` is a file of
+    API keys; without one, only the machine itself is answered. `access_log` is the share of requests that get a line,
+    `metrics` a folder in which the workers share their counts. Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -55,6 +58,9 @@ class ServiceSettings:
     most_waiting: int = 64
     follow_s: int = 2
     experiments: str | None = None
+    keys: str | None = None
+    access_log: float = 1.0
+    metrics: str | None = None
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
@@ -64,6 +70,7 @@ class ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_LOG`,
         `_STATE`, `_DEADLINE_MS`, `_DRAIN_S` and `_MOST_WAITING`.
         `_STATE`, `_DEADLINE_MS`, `_FOLLOW_S` and `_EXPERIMENTS`.
+        `_STATE`, `_DEADLINE_MS`, `_KEYS`, `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
 
         Raises BadInput naming the variable.
 
@@ -85,6 +92,9 @@ class ServiceSettings:
             deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
             follow_s=_whole(environment, "PAYRESCUE_FOLLOW_S", cls.follow_s, 3_600, least=0),
             experiments=environment.get("PAYRESCUE_EXPERIMENTS") or None,
+            keys=environment.get("PAYRESCUE_KEYS") or None,
+            access_log=_share(environment, "PAYRESCUE_ACCESS_LOG", cls.access_log),
+            metrics=environment.get("PAYRESCUE_METRICS") or None,
         )
 
 
@@ -107,3 +117,15 @@ def check_state(state: str) -> None:
     if not known:
         wanted = f"{IN_MEMORY}, or the URL of a Redis, such as redis://localhost:6379/0"
         raise BadInput("serve", [Fault("--state", wanted)])
+def _share(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    words = {"on": 1.0, "off": 0.0}
+    try:
+        share = words[text] if text in words else float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise BadInput("environment", [Fault(name, "on, off, or a share from 0 to 1", seen=text[:20])])
+    return share

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -17,9 +18,11 @@ from serving.problems import Problem
 
 __all__ = [
     "ClientLeft",
+    "Plain",
     "Receive",
     "Scope",
     "Send",
+    "as_json",
     "header",
     "parse_json",
     "read_body",
@@ -36,9 +39,18 @@ _PREFIX = uuid4().hex[:20]  # of this process; with a count, as unique as one fo
 _count = count()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}", re.ASCII)
 _MOST_DRAINED = 64 * 1024 * 1024
+_MOST_DEPTH = 16  # the contract needs five
 _MOST_BODY_S = 30  # well before BentoML gives up, whose error is of another form
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An answer whose bytes are ready, of the content type `kind`."""
+
+    body: bytes
+    kind: str
 
 
 class ClientLeft(Exception):
@@ -130,11 +142,11 @@ def parse_json(body: bytes) -> Any:
     error can point at them: no field takes them.
     """
     try:
-        return _decode(body)
+        return _shallow(_decode(body), body)
     except (msgspec.DecodeError, RecursionError):
         if b"NaN" in body or b"Infinity" in body:
             try:
-                return json.loads(body)
+                return _shallow(json.loads(body), body)
             except (ValueError, RecursionError):
                 pass  # broken in other ways too
     raise Problem(
@@ -143,6 +155,28 @@ def parse_json(body: bytes) -> Any:
         "The body is no JSON",
         "The body must be one JSON text in UTF-8, not nested deeply.",
     )
+
+
+def _shallow(value: Any, body: bytes) -> Any:
+    """The value that a body told, if it is not nested deeply; what opens few brackets need not be walked."""
+    if body.count(b"{") + body.count(b"[") > _MOST_DEPTH and _deeper(value, _MOST_DEPTH):
+        raise Problem(
+            400,
+            "nested_too_deeply",
+            "The body is nested too deeply",
+            f"Objects and arrays here may stand in each other up to {_MOST_DEPTH} deep.",
+        )
+    return value
+
+
+def _deeper(value: Any, most: int) -> bool:
+    inside = list(value.values()) if type(value) is dict else value
+    return type(inside) is list and (most == 0 or any(_deeper(item, most - 1) for item in inside))
+
+
+def as_json(content: Any) -> Plain:
+    """JSON whose bytes are made once and sent often."""
+    return Plain(_encode(content), "application/json")
 
 
 async def send_json(
@@ -156,8 +190,14 @@ async def send_json(
     head: bool = False,
     close: bool = False,
 ) -> None:
-    """Sends an answer, without its body for a HEAD request. With `close` the connection ends with it."""
-    body = _encode(content)
+    """Sends an answer, without its body for a HEAD request. A `Plain` one goes out as it is.
+
+    With `close` the connection ends with it.
+    """
+    if type(content) is Plain:
+        body, kind = content.body, content.kind.encode()
+    else:
+        body = _encode(content)
     lines = [
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),

@@ -13,25 +13,32 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from features.allowed import COUNTRY_COLUMNS, EARLIEST, LENGTHS, RANGES, TOLERANCE_AHEAD, VOCABULARIES, Range
-from features.cards import contains_card_number
+from features.cards import contains_card_number, is_secret_name
 from features.columns import Column
 from features.places import is_country, is_currency
 
 __all__ = [
     "AHEAD",
     "CARD_NUMBER",
+    "LONGEST_ISSUER_DIGITS",
+    "LONGEST_WAIT_S",
+    "MOST_NUMBER",
+    "REFUSED_CATEGORIES",
     "REQUIRED",
+    "SECURITY_CODE",
     "TOO_FAR_AHEAD",
     "UNKNOWN",
     "Reader",
     "Unwanted",
     "hides_card_number",
+    "names_security_code",
     "reader_of",
     "text_reader",
     "wait_reader",
 ]
 
 CARD_NUMBER = "no card number, here or anywhere"
+SECURITY_CODE = "no security code, nor what else a card holds, here or anywhere"
 REQUIRED = "a value: this field is required"
 UNKNOWN = "no field of this name"
 
@@ -48,11 +55,11 @@ AHEAD = TOLERANCE_AHEAD // _MICROSECOND
 TOO_FAR_AHEAD = f"a time at most {TOLERANCE_AHEAD.days} day ahead of now"
 
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_REFUSED = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's control, format, surrogate and line-break characters
-_MOST = 2.0**53  # beyond it, JSON's numbers are not exact; no column has a use for more
-_ANY = Range(-_MOST, _MOST)
-_LONGEST_WAIT_S = 90 * 86_400
-_LONGEST_ISSUER_DIGITS = 8
+REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's control, format, surrogate and line-break characters
+MOST_NUMBER = 2.0**53  # beyond it, JSON's numbers are not exact; no column has a use for more
+_ANY = Range(-MOST_NUMBER, MOST_NUMBER)
+LONGEST_WAIT_S = 90 * 86_400
+LONGEST_ISSUER_DIGITS = 8
 
 
 class Unwanted(Exception):
@@ -78,20 +85,35 @@ def text_reader(longest: int) -> Reader:
 
 def _harmless(text: str) -> bool:
     """Whether text that Python would not print holds nothing worse than spaces of another width."""
-    return all(unicodedata.category(character) not in _REFUSED for character in text)
+    return all(unicodedata.category(character) not in REFUSED_CATEGORIES for character in text)
 
 
 def hides_card_number(value: Any) -> bool:
-    """Whether a JSON value of any type is a card number, or text that contains one."""
+    """Whether a JSON value of any type is a card number, or holds one, as text or as a name."""
     if type(value) is str:
         return contains_card_number(value)
+    if type(value) is list:
+        return any(map(hides_card_number, value))
+    if type(value) is dict:
+        return any(contains_card_number(name) or hides_card_number(inner) for name, inner in value.items())
     return isinstance(value, int | float) and 1e12 <= abs(value) < 1e19 and contains_card_number(str(int(value)))
 
 
+def names_security_code(name: str, value: Any) -> bool:
+    """Whether a field is named as security codes and their like are, or holds one that is."""
+    if is_secret_name(name):
+        return True
+    if type(value) is list:
+        return any(names_security_code("", item) for item in value)
+    return type(value) is dict and any(names_security_code(key, item) for key, item in value.items())
+
+
 def _no_card_number(value: Any) -> None:
-    """Raises if a value of the wrong type is a card number, so that the error says so."""
+    """Raises if a value of the wrong type is a card number or holds card data, so that the error says so."""
     if hides_card_number(value):
         raise Unwanted(CARD_NUMBER)
+    if names_security_code("", value):
+        raise Unwanted(SECURITY_CODE)
 
 
 def _one_of(allowed: tuple[str, ...]) -> Reader:
@@ -118,7 +140,7 @@ def _code(known: Callable[[str], bool], spoken: str) -> Reader:
 
 def _number(within: Range, *, whole: bool) -> Reader:
     spoken = f"{'a whole number' if whole else 'a finite number'}{'' if within == _ANY else f', {within}'}"
-    low, high, above_low = within.low, within.high if within.high is not None else _MOST, within.above_low
+    low, high, above_low = within.low, within.high if within.high is not None else MOST_NUMBER, within.above_low
     convert: Callable[[Any], int | float] = int if whole else float
 
     def read(value: Any) -> int | float:
@@ -158,7 +180,7 @@ def _time(value: Any) -> int:
 
 def _issuer(value: Any) -> Any:
     text: str = text_reader(LENGTHS["category"])(value)
-    if text.isdigit() and len(text) > _LONGEST_ISSUER_DIGITS:
+    if text.isdigit() and len(text) > LONGEST_ISSUER_DIGITS:
         raise Unwanted("a pseudonym, or the first 6 to 8 digits of the card number, never more")
     return text
 
@@ -172,7 +194,7 @@ def _pseudonym(value: Any) -> Any:
 
 def wait_reader() -> Reader:
     """Reads how long to wait, in seconds."""
-    return _number(Range(0, _LONGEST_WAIT_S), whole=False)
+    return _number(Range(0, LONGEST_WAIT_S), whole=False)
 
 
 def reader_of(column: Column) -> Reader:

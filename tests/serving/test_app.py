@@ -128,7 +128,7 @@ class TestErrors:
             "/v1",
             "/v1/score/",
             "/v1/scores",
-            "/docs.json",
+            "/docs",
             "/v1/messages/",
             "/v1/messages/en/x",
             f"/{PAN}",

@@ -57,7 +57,7 @@ def test_it_answers_on_the_rules_and_makes_no_store(server, question):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/docs.json", 404), ("GET", "/", 404), ("GET", "/schema.json", 404), ("PUT", "/readyz", 405)],
+    [("GET", "/task/status", 404), ("POST", "/", 404), ("GET", "/?x=1", 404), ("PUT", "/readyz", 405)],
 )
 def test_bentoml_s_own_routes_give_our_errors(server, method, path, status):
     client, _ = server

@@ -1,0 +1,98 @@
+"""What uvicorn refuses before it asks any application, said as we say it: problem documents, and a limit for the head.
+
+uvicorn answers a request that is no HTTP with a line of plain text, leaves WebSocket handshakes to a library with words of
+its own, and lets a head grow without end; none of it can be set from where BentoML starts it. So some methods of its
+protocols are replaced, once, when a worker starts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from serving.problems import Problem
+from serving.transport import as_json
+
+__all__ = ["MOST_HEAD_BYTES", "speak_for_uvicorn"]
+
+MOST_HEAD_BYTES = 64 * 1024
+"""Most bytes of a request line and its headers, give or take one read from the socket."""
+
+_REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large"}
+
+
+def _malformed() -> Problem:
+    return Problem(400, "malformed_http", "The request is no HTTP", "What came cannot be read as an HTTP/1.1 request.")
+
+
+def _too_long() -> Problem:
+    detail = f"The request line and the headers together may have up to {MOST_HEAD_BYTES} bytes."
+    return Problem(431, "headers_too_large", "The headers are too large", detail)
+
+
+def _written(problem: Problem) -> bytes:
+    """A whole answer, as it goes over the wire."""
+    request_id = uuid4().hex
+    body = as_json(problem.document(request_id)).body
+    head = (
+        f"HTTP/1.1 {problem.status} {_REASONS[problem.status]}\r\n"
+        "content-type: application/problem+json\r\n"
+        f"content-length: {len(body)}\r\n"
+        "cache-control: no-store\r\n"
+        f"x-request-id: {request_id}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def speak_for_uvicorn() -> None:
+    """Makes uvicorn's HTTP protocols refuse in our words. What is not there to be replaced stays as it is."""
+    from uvicorn.protocols.http import h11_impl, httptools_impl
+
+    for protocol in (httptools_impl.HttpToolsProtocol, h11_impl.H11Protocol):
+        protocol.send_400_response = _refuse  # type: ignore[method-assign]
+        protocol._should_upgrade = _never  # type: ignore[method-assign]
+        protocol._unsupported_upgrade_warning = _unsaid  # type: ignore[method-assign]
+    _limit_head(httptools_impl.HttpToolsProtocol)  # h11 has a limit of its own
+
+
+def _refuse(self: Any, msg: str) -> None:  # noqa: ARG001  uvicorn's signature
+    self.transport.write(_written(_malformed()))
+    self.transport.close()
+
+
+def _never(self: Any) -> bool:  # noqa: ARG001  uvicorn's signature
+    """There is no WebSocket here: who asks for one is answered as if they had not."""
+    return False
+
+
+def _unsaid(self: Any) -> None:
+    """uvicorn would log a line for each request with an Upgrade header."""
+
+
+def _limit_head(protocol: Any) -> None:
+    begin, complete, receive = protocol.on_message_begin, protocol.on_headers_complete, protocol.data_received
+    if getattr(receive, "limited", False):
+        return
+
+    def on_message_begin(self: Any) -> None:
+        self.head_bytes = 0
+        begin(self)
+
+    def on_headers_complete(self: Any) -> None:
+        self.head_bytes = None
+        complete(self)
+
+    def data_received(self: Any, data: bytes) -> None:
+        if getattr(self, "head_bytes", None) is not None:
+            self.head_bytes += len(data)
+            if self.head_bytes > MOST_HEAD_BYTES:
+                self.transport.write(_written(_too_long()))
+                self.transport.close()
+                return
+        receive(self, data)
+
+    data_received.limited = True  # type: ignore[attr-defined]
+    protocol.on_message_begin = on_message_begin
+    protocol.on_headers_complete = on_headers_complete
+    protocol.data_received = data_received
