@@ -392,9 +392,21 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
 )
 @_RULES
 @_FEES
+@click.option(
+    "--policy",
+    metavar="NAME",
+    help="What chooses: greedy, explore, success_rate, rules, always:route=NAME, budget:price=NUMBER, or your own.  "
+    "[default: greedy]",
+)
 @_told
 def serve(
-    host: str | None, port: int | None, workers: int | None, model: str | None, rules: str | None, fees: str | None
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    model: str | None,
+    rules: str | None,
+    fees: str | None,
+    policy: str | None,
 ) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
@@ -404,7 +416,7 @@ def serve(
     """
     from serving.commands import serve
 
-    serve(host, port, model, workers, rules, fees)
+    serve(host, port, model, workers, rules, fees, policy)
 
 
 if __name__ == "__main__":

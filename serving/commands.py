@@ -11,8 +11,10 @@ from pathlib import Path
 
 from features.errors import BadInput, Fault
 from models.fees import read_fees
+from models.policies import Budget, Greedy, Rules
+from models.policy_names import policy_named
 from models.rules import read_rules
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings
 
 __all__ = ["command", "greeting", "serve"]
 
@@ -33,6 +35,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_MODEL": settings.model,
         "PAYRESCUE_RULES": settings.rules or "",
         "PAYRESCUE_FEES": settings.fees or "",
+        "PAYRESCUE_POLICY": settings.policy,
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -53,7 +56,18 @@ def greeting(settings: ServiceSettings) -> str:
     return (
         f"Payrescue listens on {url} ({model})\n"
         f"Ask it: curl -s {url}/v1/score -H 'content-type: application/json' -d '{_EXAMPLE}'\n"
+        f"{_no_secret(settings)}"
         "Ctrl-C stops it.\n"
+    )
+
+
+def _no_secret(settings: ServiceSettings) -> str:
+    """What to know where a policy may draw, and everybody could."""
+    draws = settings.policy.partition(":")[0] not in {Greedy.name, Rules.name, Budget.name}
+    if settings.salt != NO_SECRET or not draws:
+        return ""
+    return (
+        f"PAYRESCUE_SALT is not set: whoever knows that can foretell what {settings.policy} draws; set it to a secret\n"
     )
 
 
@@ -64,8 +78,8 @@ def _check(settings: ServiceSettings) -> None:
         raise BadInput("serve", [Fault("--model", wanted, seen=model)])
     if settings.rules is not None:
         read_rules(Path(settings.rules))
-    if settings.fees is not None:
-        read_fees(Path(settings.fees))
+    fees = read_fees(Path(settings.fees)) if settings.fees is not None else None
+    policy_named(settings.policy, fees)
     try:
         version = ipaddress.ip_address(settings.host).version
     except ValueError:
@@ -89,13 +103,14 @@ def serve(
     workers: int | None = None,
     rules: str | None = None,
     fees: str | None = None,
+    policy: str | None = None,
     *,
     say: Callable[[str], object] = sys.stdout.write,
 ) -> None:
     """Becomes the server; does not return.
 
-    What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
-    for a model folder that is none, rules or fees that cannot be used, a host that is no address, or a port that is taken.
+    What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput for a model
+    folder that is none, rules, fees or a policy that cannot be used, a host that is no address, or a port that is taken.
     """
     told = ServiceSettings.from_environment(os.environ)
     settings = ServiceSettings(
@@ -105,6 +120,8 @@ def serve(
         workers=workers or told.workers,
         rules=rules or told.rules,
         fees=fees or told.fees,
+        policy=policy or told.policy,
+        salt=told.salt,
     )
     _check(settings)
     say(greeting(settings))

@@ -9,14 +9,16 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from features.columns import Column
 from models.engine import Engine
+from models.policies import Policy
 from models.rules import RuleBook
 from models.value import Worth
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings
 
 __all__ = ["DEFAULT_STORE", "Located", "Served", "load", "locate"]
 
@@ -92,23 +94,30 @@ def _artifact(folder: Path) -> Path:
     return manifests[0].parent if manifests else folder
 
 
-def load(located: Located | None, rules: RuleBook | None = None, worth: Worth | None = None) -> Served:
+def load(
+    located: Located | None,
+    rules: RuleBook | None = None,
+    worth: Worth | None = None,
+    policy: Policy | None = None,
+    salt: str = NO_SECRET,
+) -> Served:
     """What to answer with: the model if it loads, else the rules, with the reason in the log.
 
     `rules` are the networks' rules that hold in either case, the shipped ones if not given; `worth` weighs what can be
-    done next, by success alone if not given.
+    done next, by success alone if not given; `policy`, greedy if not given, chooses of that, its draws hashed with `salt`.
     """
+    engine = partial(Engine, rules=rules, worth=worth, policy=policy, salt=salt)
     if located is None:
-        return Served(Engine(None, rules=rules))
+        return Served(engine(None))
     folder = _artifact(located.folder)
     try:
         predictor = importlib.import_module("models.predictor").Predictor.load(folder)
     except Exception as error:
         _log.warning("the model does not load (%s: %s); the rules answer", type(error).__name__, error)
-        return Served(Engine(None, rules=rules))
+        return Served(engine(None))
     card = folder / _CARD
     return Served(
-        Engine(predictor, version=located.version, rules=rules, worth=worth),
+        engine(predictor, version=located.version),
         json.loads(card.read_text(encoding="utf-8")) if card.is_file() else None,
         getattr(predictor, "extra_columns", ()),
     )

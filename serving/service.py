@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import bentoml
 
 from models.fees import read_fees
+from models.policy_names import policy_named
 from models.rules import read_rules
 from models.value import Worth
 from serving.app import App
@@ -52,8 +53,10 @@ def _load() -> App:
     settings = ServiceSettings.from_environment(os.environ)
     # Rules that cannot be used stop the service: falling back on others would break the merchant's unseen
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
-    worth = Worth(read_fees(Path(settings.fees))) if settings.fees is not None else None
-    served = load(locate(settings, os.environ), rules, worth)
+    fees = read_fees(Path(settings.fees)) if settings.fees is not None else None
+    policy = policy_named(settings.policy, fees)
+    worth = Worth(fees) if fees is not None else None
+    served = load(locate(settings, os.environ), rules, worth, policy, settings.salt)
     app = App(served.engine, settings, reader=RequestReader(served.extra), card=served.card)
     gc.collect()
     gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds

@@ -54,6 +54,30 @@ def test_localhost_is_an_address(started, free_port):
     assert started[0][2]["PAYRESCUE_HOST"] == "127.0.0.1"
 
 
+def test_the_policy_that_is_asked_for_is_handed_to_the_server_and_wins_over_the_environment(started, free_port):
+    os.environ["PAYRESCUE_POLICY"] = "success_rate"
+    serve(port=free_port, say=[].append)
+    serve(port=free_port, policy="explore:share=0.02", say=[].append)
+    told = [ServiceSettings.from_environment(environment).policy for _, _, environment in started]
+    assert told == ["success_rate", "explore:share=0.02"]
+
+
+@pytest.mark.parametrize(("policy", "warned"), [("explore", True), ("greedy", False), ("rules", False)])
+def test_draws_that_anybody_could_foretell_are_told_of(policy, warned):
+    assert ("PAYRESCUE_SALT is not set" in greeting(ServiceSettings(policy=policy))) == warned
+    assert "PAYRESCUE_SALT" not in greeting(ServiceSettings(policy=policy, salt="s3cret"))
+
+
+def test_the_salt_comes_from_the_environment_and_is_shown_nowhere(started, free_port):
+    said = []
+    os.environ["PAYRESCUE_SALT"] = "s3cret"
+    serve(port=free_port, policy="explore", say=said.append)
+    ((_, words, environment),) = started
+    settings = ServiceSettings.from_environment(environment)
+    assert settings.salt == "s3cret"
+    assert "s3cret" not in " ".join([*words, *said, repr(settings)])
+
+
 def test_bentoml_s_own_variables_do_not_win():
     _, environment = command(ServiceSettings(port=3001), {"BENTOML_PORT": "9", "HOME": "/"})
     assert "BENTOML_PORT" not in environment
@@ -68,6 +92,8 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"host": "203.0.113.1"}, "--port"),
         ({"rules": "no/such/rules.csv"}, r"rules\.csv: cannot be read"),
         ({"fees": "no/such/fees.yaml"}, r"fees\.yaml: cannot be read"),
+        ({"policy": "best"}, "policy: name 'best': want one of rules"),
+        ({"policy": "budget:price=0.04"}, "fees to weigh by"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):
