@@ -442,10 +442,13 @@ def rollback(reason: str, name: str) -> None:
     "  [default: sqlite:///payrescue-log.db]",
 )
 @click.option("--state", metavar="URL", help="What outcomes tell: `memory`, or the URL of a Redis.  [default: memory]")
+@click.option(
     "--experiments",
     metavar="FILE",
     callback=_blank_is_none,
     help="YAML with shadows, canaries and A/B tests; read anew.",
+)
+@click.option(
     "--keys",
     metavar="FILE",
     callback=_blank_is_none,
@@ -454,20 +457,14 @@ def rollback(reason: str, name: str) -> None:
 @click.option(
     "--access-log", metavar="SHARE", help="Requests that get a line of JSON: on, off or a share.  [default: on]"
 )
+@click.option(
+    "--policy",
+    metavar="NAME",
+    help="What chooses: greedy, explore, success_rate, rules, always:route=NAME, budget:price=NUMBER, or your own.  "
+    "[default: greedy]",
+)
 @_told
-def serve(
-    host: str | None,
-    port: int | None,
-    workers: int | None,
-    model: str | None,
-    rules: str | None,
-    fees: str | None,
-    log: str | None,
-    state: str | None,
-    experiments: str | None,
-    keys: str | None,
-    access_log: str | None,
-) -> None:
+def serve(**given: Any) -> None:
     """Answer checkout over HTTP: on the champion; with no model yet, on the rules.
 
     \b
@@ -476,7 +473,7 @@ def serve(
     """
     from serving.commands import serve
 
-    serve(host, port, model, workers, rules, fees, log)
+    serve(given)
 
 
 @main.command("export-log")
@@ -498,9 +495,6 @@ def export_log(log: str | None, output: str) -> None:
     from serving.log_commands import export_log
 
     export_log(log, Path(output), say=click.echo)
-    serve(host, port, model, workers, rules, fees, state)
-    serve(host, port, model, workers, rules, fees, experiments)
-    serve(host, port, model, workers, rules, fees, keys=keys, access_log=access_log)
 
 
 _KEYS = click.option("--file", "file", required=True, metavar="FILE", help="Where the keys are kept, as hashes.")

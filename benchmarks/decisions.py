@@ -165,15 +165,16 @@ def _by_window(early: pd.DataFrame, late: pd.DataFrame, attempts: pd.DataFrame, 
     ended = everything[everything["resolved_at"].notna()].sort_values("resolved_at", kind="stable")
     names = ("country", "method", "route", "auth_flow")
     columns = [_plain(ended[name]) for name in names]
-    known = list(zip(*columns, ended["outcome"] == "success", _at(ended["resolved_at"]), strict=True))
+    told = zip(*columns, ended["outcome"].astype(object), _at(ended["resolved_at"]), strict=True)
+    known = [dict(zip((*names, "outcome", "resolved_at"), one, strict=True)) for one in told]
     score, done = np.zeros(len(asked)), 0
     ways = [Way("", *way) for way in zip(*(_plain(asked[name]) for name in names[1:]), strict=True)]
     at, country = _at(attempts["created_at"]), _plain(attempts["country"])
     rows = asked.groupby("attempt_id", sort=False).indices
     for mine in sorted(rows.values(), key=lambda places: at[places[0]]):
         now = at[mine[0]]
-        while done < len(known) and known[done][-1] < now:
-            policy.record(*known[done])
+        while done < len(known) and known[done]["resolved_at"] < now:
+            policy.record(known[done])
             done += 1
         score[mine] = policy.probabilities(Decision([ways[i] for i in mine], country[mine[0]], None, now))
     return score

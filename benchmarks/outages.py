@@ -94,13 +94,14 @@ class ByWindow:
         ended = table[table["resolved_at"].notna()].sort_values("resolved_at", kind="stable")
         names = ("country", "method", "route", "auth_flow")
         columns = [ended[name].astype(object).where(ended[name].notna(), None) for name in names]
-        self._known = list(zip(*columns, ended["outcome"] == "success", _at(ended["resolved_at"]), strict=True))
+        told = zip(*columns, ended["outcome"].astype(object), _at(ended["resolved_at"]), strict=True)
+        self._known = [dict(zip((*names, "outcome", "resolved_at"), one, strict=True)) for one in told]
         self._policy, self._done = SuccessRate(explore=0.0), 0
 
     def pass_to(self, until: int) -> None:
         """Learn of all outcomes known before `until`."""
-        while self._done < len(self._known) and self._known[self._done][-1] < until:
-            self._policy.record(*self._known[self._done])
+        while self._done < len(self._known) and self._known[self._done]["resolved_at"] < until:
+            self._policy.record(self._known[self._done])
             self._done += 1
 
     def route(self, payment: dict[str, Any], routes: Sequence[str], now: str, at: int) -> str:  # noqa: ARG002

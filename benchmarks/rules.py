@@ -25,9 +25,9 @@ from models.engine import Engine, ScoreRequest
 from models.rules import network_rules
 from models.rules_standing import Standing
 
-__all__ = ["Asked", "breach", "figures", "forbidding_codes", "random_request", "tempted"]
+__all__ = ["Asked", "Draft", "breach", "figures", "forbidding_codes", "tempted"]
 
-REQUESTS, SEED, PROCESSES, CALLS = 100_000, 7, 2, 3_000
+REQUESTS, SEED, PARTS, CALLS = 100_000, 7, 50, 3_000
 START = 1_767_605_400_000_000  # 2026-01-05, in microseconds
 NUMBERS = {"14", "15"}
 """No such number: correcting it is allowed, trying it again is not."""
@@ -81,8 +81,60 @@ def forbidding_codes() -> tuple[Mapping[str, str], ...]:
         return tuple(row for row in csv.DictReader(file) if row["rule"] or row["advice"] == "never")
 
 
-def _evidence(random: Random, code: Mapping[str, str] | None) -> dict[str, Any]:
-    """What a failed attempt left, with the code if there is one."""
+class Draft:
+    """A random question with a place for a code: among what the attempt at `where` left. Every code is put into each."""
+
+    def __init__(self, random: Random) -> None:
+        self.means = random.choice(METHODS)
+        count = random.randrange(1, 5)
+        self._where = random.randrange(count)
+        self._before = self._where < count - 1 and random.random() < 0.3
+        shared = {
+            "payment_id": "p1",
+            "amount_minor": 38_000,
+            "currency": "KRW",
+            "country": random.choice(("KR", "BR", "US")),
+        }
+        self._made = [self._attempt(random, number, shared) for number in range(count)]
+        self._left = [_left(random) for _ in range(count)]
+        self._status = {"trans_status": random.choice("YNUR")} if random.random() < 0.3 else {}
+        self._ended = [
+            {"outcome": random.choice(("bank_decline", "technical", "user_abandonment"))}
+            if random.random() < 0.6
+            else {}
+            for _ in range(count)
+        ]
+        self._candidates = None
+        if random.random() < 0.8:
+            self._candidates = tuple(_candidate(random, number, self.means) for number in range(random.randrange(7)))
+
+    def _attempt(self, random: Random, number: int, shared: Mapping[str, Any]) -> dict[str, Any]:
+        mine = number == self._where or random.random() < 0.6
+        made = {
+            **shared, "attempt_id": f"a{number}", "created_at": START + number * 90_000_000,
+            "method": self.means if mine else random.choice(METHODS),
+        }  # fmt: skip
+        if random.random() < 0.8:
+            made |= {"route": random.choice(ROUTES), "auth_flow": random.choice(FLOWS)}
+        if random.random() < 0.5:
+            made |= {"stored": random.random() < 0.5}
+        return made
+
+    def ask(self, code: Mapping[str, str]) -> Asked:
+        """The question in which that code came, with the attempt itself or with one of the payment's earlier ones."""
+        brand, where = BRANDS.get(code["scheme"]), self._where
+        made, left = self._made, list(self._left)
+        if brand is not None:
+            made = [{**one, "card_brand": brand} if one["method"] == self.means else one for one in made]
+        left[where] = told = _with_code({**left[where]}, self._status, code)
+        previous = tuple({**one, **of, **end} for one, of, end in zip(made[:-1], left, self._ended, strict=False))
+        request = ScoreRequest(made[-1], None if self._before else left[-1], previous, self._candidates)
+        of_number = told.get("response_code") in NUMBERS and code["scheme"] in {"visa", "visa_decline_category"}
+        return Asked(request, self.means, of_number)
+
+
+def _left(random: Random) -> dict[str, Any]:
+    """What a failed attempt left."""
     left: dict[str, Any] = {"code_scheme": "iso8583", "response_code": random.choice(SOFT)}
     if random.random() < 0.3:
         left = {}
@@ -90,56 +142,20 @@ def _evidence(random: Random, code: Mapping[str, str] | None) -> dict[str, Any]:
         left["last_event"] = random.choice(EVENTS)
     if random.random() < 0.5:
         left["duration_s"] = random.random() * 100.0
-    if code is None:
-        return left
+    return left
+
+
+def _with_code(left: dict[str, Any], status: Mapping[str, str], code: Mapping[str, str]) -> dict[str, Any]:
+    """The same with a code, and with a 3-D Secure status where the code leaves room for one."""
     scheme = code["scheme"]
     if scheme == "3ds_trans_status_reason":
         return {**left, "trans_status": "N", "trans_status_reason": code["code"]}
-    if random.random() < 0.3 and scheme != "visa_decline_category":
-        left["trans_status"] = random.choice("YNUR")
+    if scheme != "visa_decline_category":
+        left |= status
     if scheme in ADVICE:
         own = {"code_scheme": SCHEMES[scheme], "response_code": "?"} if scheme in SCHEMES else {}
         return {**left, **own, "advice_code": code["code"]}
     return {**left, "code_scheme": SCHEMES.get(scheme, scheme), "response_code": code["code"]}
-
-
-def random_request(random: Random, code: Mapping[str, str]) -> Asked:
-    """A question in which the code came with the attempt itself or with one of the payment's earlier ones."""
-    means = random.choice(METHODS)
-    brand = BRANDS.get(code["scheme"])
-    shared = {
-        "payment_id": "p1",
-        "amount_minor": 38_000,
-        "currency": "KRW",
-        "country": random.choice(("KR", "BR", "US")),
-    }
-
-    def attempt(number: int, method: str) -> dict[str, Any]:
-        made = {**shared, "attempt_id": f"a{number}", "created_at": START + number * 90_000_000, "method": method}
-        if method == means and brand is not None:
-            made["card_brand"] = brand
-        if random.random() < 0.8:
-            made |= {"route": random.choice(ROUTES), "auth_flow": random.choice(FLOWS)}
-        if random.random() < 0.5:
-            made |= {"stored": random.random() < 0.5}
-        return made
-
-    count = random.randrange(1, 5)
-    where = random.randrange(count)
-    before = where < count - 1 and random.random() < 0.3
-    methods = [means if number == where or random.random() < 0.6 else random.choice(METHODS) for number in range(count)]
-    made = [attempt(number, method) for number, method in enumerate(methods)]
-    left = [_evidence(random, code if number == where else None) for number in range(count)]
-    for past, told in zip(made[:-1], left[:-1], strict=True):
-        past |= told
-        if random.random() < 0.6:
-            past["outcome"] = random.choice(("bank_decline", "technical", "user_abandonment"))
-    candidates = None
-    if random.random() < 0.8:
-        candidates = tuple(_candidate(random, number, means) for number in range(random.randrange(7)))
-    request = ScoreRequest(made[-1], None if before else left[-1], tuple(made[:-1]), candidates)
-    of_number = left[where].get("response_code") in NUMBERS and code["scheme"] in {"visa", "visa_decline_category"}
-    return Asked(request, means, of_number)
 
 
 def _candidate(random: Random, number: int, means: str) -> dict[str, Any]:
@@ -181,8 +197,9 @@ def tempted(
     random, model = Random(seed), Tempting()
     sure, without = Engine(model), Engine(None)
     for number in range(count):
+        draft = Draft(random)
         for code in codes or forbidding_codes():
-            asked = random_request(random, code)
+            asked = draft.ask(code)
             model.forbidden, model.reason = asked.forbidden, random.choice(REASONS)
             engine = without if number % 5 == 4 else sure
             answer = engine.score(asked.request, request_id="r", rules_only=number % 5 == 3)
@@ -197,8 +214,8 @@ def _breaches(part: tuple[int, int]) -> tuple[int, int]:
 def figures() -> list[Figure]:
     """How often a rule gave way, and the microseconds that the rules take of an answer."""
     codes = len(forbidding_codes())
-    parts = [(SEED + part, REQUESTS // (10 * PROCESSES)) for part in range(10 * PROCESSES)]
-    with get_context("spawn").Pool(PROCESSES) as pool:
+    parts = [(SEED + part, REQUESTS // PARTS) for part in range(PARTS)]
+    with get_context("spawn").Pool() as pool:  # on all cores
         told = pool.map(_breaches, parts, chunksize=1)
     broken, asked = (sum(part) for part in zip(*told, strict=True))
     return [

@@ -72,13 +72,17 @@ class Fees:
     retries: Mapping[str, float] = field(default_factory=dict)
     effort: Effort = field(default_factory=Effort)
 
+    def named(self, route: str | None, method: str | None) -> Fee | None:
+        """The fee of an attempt; None where the file has none for it."""
+        name = route if self.by == "route" else method
+        return self.fees.get(name, self.others) if name is not None else self.others
+
     def of(self, route: str | None, method: str | None) -> Fee:
         """The fee of an attempt. Raises BadInput where the file has none for it."""
-        name = route if self.by == "route" else method
-        found = self.fees.get(name, self.others) if name is not None else self.others
+        found = self.named(route, method)
         if found is None:
             allowed = "one of " + ", ".join(self.fees) + "; or name `others`"
-            raise BadInput("fees", [Fault(self.by, allowed, seen=name)])
+            raise BadInput("fees", [Fault(self.by, allowed, seen=route if self.by == "route" else method)])
         return found
 
 

@@ -9,10 +9,10 @@ drawn from them, so that what is logged as its propensity is exact. What a rule 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from features.errors import BadInput, Fault
 from models.fees import Fees
@@ -26,6 +26,7 @@ __all__ = [
     "Drawn",
     "Explore",
     "Greedy",
+    "Learner",
     "Policy",
     "Rules",
     "Way",
@@ -74,6 +75,14 @@ class Policy(Protocol):
 
     def probabilities(self, decision: Decision) -> Sequence[float]:
         """One for each way, in their order; from 0, and 1 together."""
+
+
+@runtime_checkable
+class Learner(Policy, Protocol):
+    """A policy that goes by what became of attempts: whoever keeps the outcomes tells it of each, once, as it becomes known."""
+
+    def record(self, fields: Mapping[str, Any]) -> None:
+        """An attempt that has ended: its columns, `outcome` and `resolved_at` (microseconds since 1970, UTC) among them."""
 
 
 class Drawn(NamedTuple):
@@ -185,7 +194,8 @@ class Budget:
     """The most success for the fees: success probability less `price` times the fee to be expected.
 
     `price` is what one major unit of fee must bring, in probability; `training.policy_budget.price_for` finds the one at
-    which the average fee keeps to a limit. Ways without a success probability are not weighed.
+    which the average fee keeps to a limit. Ways without a success probability are not weighed; those that no fee is named
+    for cost nothing.
     """
 
     fees: Fees
@@ -204,7 +214,8 @@ class Budget:
     def _worth(self, way: Way) -> float:
         if way.success is None:
             return -math.inf
-        return way.success - self.price * self.fees.of(way.route, way.method).expected(way.success)
+        fee = self.fees.named(way.route, way.method)
+        return way.success - (self.price * fee.expected(way.success) if fee is not None else 0.0)
 
 
 def chance(*names: str, salt: str = "payrescue") -> float:

@@ -12,7 +12,8 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from features.errors import BadInput, Fault
-from models.policies import Always, Explore, Greedy, Policy, Rules
+from models.fees import Fees
+from models.policies import Always, Budget, Explore, Greedy, Policy, Rules
 from models.success_rate import SuccessRate
 
 __all__ = ["GROUP", "policy_named", "read_pins"]
@@ -21,26 +22,31 @@ GROUP = "payrescue.policies"
 """The group of entry points in which merchants' own policies are looked for."""
 
 
-def policy_named(text: str) -> Policy:
+def policy_named(text: str, fees: Fees | None = None) -> Policy:
     """The policy of a name, with its settings: `greedy`, `explore:share=0.02,within=0.1`, `always:route=north`.
 
-    Raises BadInput naming what there is. `budget` needs fees, and is made where they are known.
+    `budget:price=0.04` is what `fees` are weighed by, and needs them. Raises BadInput naming what there is.
     """
     kinds: Mapping[str, Callable[..., Policy]] = {
         "rules": Rules, "success_rate": SuccessRate, "greedy": Greedy, "explore": Explore, "always": Always,
     }  # fmt: skip
     name, _, rest = text.partition(":")
+    if name == "budget":
+        return _budget(text, fees)
     if name in kinds:
         return kinds[name](**_settings(name, kinds[name], read_pins(text) if rest else {}))
     own = _own()
     if text in own:
-        made: Policy = own[text]()
+        try:
+            made: Policy = own[text]()
+        except Exception as error:
+            raise BadInput("policy", message=f"{text} cannot be made ({type(error).__name__}: {error})") from error
         if not callable(getattr(made, "probabilities", None)):
             raise BadInput(
                 "policy", [Fault("name", f"an object with `name` and `probabilities` from {GROUP}", seen=text)]
             )
         return made
-    allowed = "one of " + ", ".join([*kinds, *own]) + f", or an entry point of {GROUP}"
+    allowed = "one of " + ", ".join([*kinds, "budget", *own]) + f", or an entry point of {GROUP}"
     raise BadInput("policy", [Fault("name", allowed, seen=text)])
 
 
@@ -54,6 +60,18 @@ def read_pins(text: str) -> dict[str, str]:
             raise BadInput("policy", [Fault(name, f"{name}:NAME=VALUE,…", seen=text)])
         pins[key.strip()] = value.strip()
     return pins
+
+
+def _budget(text: str, fees: Fees | None) -> Budget:
+    told = read_pins(text)
+    wanted = "budget:price=NUMBER, the one that evaluate-policy tells, and fees to weigh by"
+    try:
+        price = float(told.pop("price"))
+    except (KeyError, ValueError):
+        raise BadInput("policy", [Fault("budget", wanted, seen=text)]) from None
+    if told or fees is None:
+        raise BadInput("policy", [Fault("budget", wanted, seen=text)])
+    return Budget(fees, price)
 
 
 def _settings(name: str, kind: Any, told: Mapping[str, str]) -> dict[str, Any]:

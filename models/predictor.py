@@ -199,16 +199,6 @@ class Predictor:
         names, found = self._model.reason_probability(matrix, left, few=True)
         return dict(zip(names, found[0].tolist(), strict=True))
 
-    def features_of(
-        self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]
-    ) -> npt.NDArray[np.float32] | None:
-        """The features of the attempt that was asked about last, shape (n_features,); None if it was another one.
-
-        They are those that it was scored by; nothing is computed here.
-        """
-        last = self._last
-        return last.matrix[0] if last is not None and last.attempt is attempt and last.previous is previous else None
-
     def _features_of(
         self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]
     ) -> npt.NDArray[np.float32]:

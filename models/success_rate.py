@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from features.errors import BadInput, Fault
 from models.policies import LEAST_PROPENSITY, Decision, Way
@@ -14,7 +15,10 @@ __all__ = ["SuccessRate"]
 
 Key = tuple[str | None, str, str | None, str | None]
 
+_WAY = ("country", "method", "route", "auth_flow")
+
 _FLOOR_SLACK = 1e-12
+_MOST_WINDOWS = 20_000
 
 
 class _Window:
@@ -44,7 +48,14 @@ class SuccessRate:
     others, `explore` of the decisions are spread evenly, so that a rate that has changed is noticed.
 
     `record` tells it of outcomes as they become known. Before the first, every way is as good, and the engine's own
-    choice is taken.
+    choice is taken. A way whose route or authentication is not told goes by all of those that share the rest.
+
+    >>> policy = SuccessRate(explore=0.0)
+    >>> for outcome in ["bank_decline"] * 9 + ["success"]:
+    ...     policy.record({"country": "KR", "method": "card", "route": "north", "outcome": outcome, "resolved_at": 0})
+    >>> policy.record({"country": "KR", "method": "wallet", "outcome": "success", "resolved_at": 0})
+    >>> policy.probabilities(Decision([Way("retry_same", "card", "north"), Way("alternate_method", "wallet")], "KR"))
+    [0.0, 1.0]
     """
 
     window: int = 125
@@ -67,18 +78,31 @@ class SuccessRate:
                 seen = f"{getattr(self, name):g}"
                 raise BadInput("policy", [Fault(f"success_rate:{name}", f"{low:g} to {high:g}", seen=seen)])
 
-    def record(
-        self, country: str | None, method: str, route: str | None, auth_flow: str | None, succeeded: bool, at: int
-    ) -> None:
-        """An outcome, `at` in microseconds since 1970; told in the order in which outcomes become known."""
+    def record(self, fields: Mapping[str, Any]) -> None:
+        """An attempt that has ended, by column: `country, method, route, auth_flow`, its `outcome` and `resolved_at`.
+
+        Times are in microseconds since 1970; told in the order in which outcomes become known. Without an outcome it is
+        pending, and teaches nothing.
+        """
+        outcome = fields.get("outcome")
+        if outcome is None:
+            return
+        succeeded, at = outcome == "success", fields.get("resolved_at") or 0
+        country, method, route, flow = (fields.get(name) for name in _WAY)
+        ways = {(country, str(method), of_route, of_flow) for of_route in (route, None) for of_flow in (flow, None)}
         with self._lock:
-            key = (country, method, route, auth_flow)
-            window = self._windows.get(key)
-            if window is None:
-                window = self._windows[key] = _Window(self.window)
-            window.record(succeeded, at)
+            for key in ways:
+                self._window_of(key).record(succeeded, at)
             self._known += 1
             self._hits += succeeded
+
+    def _window_of(self, key: Key) -> _Window:
+        window = self._windows.get(key)
+        if window is None:
+            if len(self._windows) >= _MOST_WINDOWS:  # whoever makes up routes does not fill the memory
+                self._windows.pop(next(iter(self._windows)))
+            window = self._windows[key] = _Window(self.window)
+        return window
 
     def probabilities(self, decision: Decision) -> Sequence[float]:
         """The best rate has what exploration leaves; of equal rates, the way that comes first."""

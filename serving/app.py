@@ -5,25 +5,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from features.errors import BadInput
-from models.engine import Engine, ScoreRequest
+from models.engine import Engine
 from models.messages import locales, messages
+from serving.access_log import AccessLog, Entry
+from serving.doors import Doors
+from serving.gate import Gate
+from serving.lineup import Fixed, Models, iso
+from serving.loading import Served
 from serving.log import DecisionLog
-from serving.log_records import LoggedDecision
+from serving.log_records import Heard
+from serving.metrics import TEXT_FORMAT, Meters
+from serving.openapi import bentoml_schema, document
 from serving.outcome_route import OutcomeRoute
 from serving.outcomes import OutcomeReader
 from serving.problems import Problem, invalid
 from serving.requests import RequestReader
+from serving.scoring import Scoring, Timing
 from serving.settings import ServiceSettings
+from serving.shadow import OnShadow
+from serving.state import OnlineState
 from serving.transport import (
     ClientLeft,
+    Plain,
     Receive,
     Scope,
     Send,
+    as_json,
     header,
     parse_json,
     read_body,
@@ -54,10 +66,12 @@ Route = Callable[[Call], Awaitable[Any]]
 
 
 class App:
-    """Answers HTTP by an engine.
+    """Answers HTTP by an engine, or by `models`, of which each request sees one from its start to its end.
 
-    `card` is the model card; None without a model. `log` keeps decisions and outcomes; None keeps neither.
-    `clock` tells microseconds since 1970, UTC.
+    `card` is the model card; None without a model. `clock` tells microseconds since 1970, UTC. `state` is what outcomes have
+    told since the engine's model learnt; `log` keeps decisions and outcomes; `on_shadow` takes what challengers in shadow
+    would have answered, the log if not given. `doors` says who may come in, `meters` counts, `access_log` writes a line for
+    each request. What is None is not done.
     """
 
     def __init__(
@@ -66,18 +80,31 @@ class App:
         settings: ServiceSettings | None = None,
         *,
         reader: RequestReader | None = None,
-        card: Mapping[str, Any] | None = None,
-        log: DecisionLog | None = None,
         outcomes: OutcomeReader | None = None,
+        card: Mapping[str, Any] | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        models: Models | None = None,
+        state: OnlineState | None = None,
+        log: DecisionLog | None = None,
+        on_shadow: OnShadow | None = None,
+        doors: Doors | None = None,
+        meters: Meters | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
-        self._engine = engine
+        self._models: Models = models or Fixed(Served(engine, card, state=state))
         self._settings = settings or ServiceSettings()
         self._reader = reader or RequestReader()
-        self._card = card
-        self._log = log
-        self._outcomes = OutcomeRoute(log, outcomes or OutcomeReader(), clock)
         self._clock = clock
+        self._log, self._doors, self._meters, self._access_log = log, doors, meters, access_log
+        self._requests = 0  # being answered now
+        self._scoring = Scoring(
+            self._models, log=log, meters=meters, on_shadow=on_shadow, busy=lambda: self._requests > 0
+        )
+        self._outcomes = OutcomeRoute(log, outcomes or OutcomeReader(), clock, self._heard)
+        self._documents: tuple[Plain, Plain] | None = None
+        self.gate = Gate(self._settings.most_waiting)
+        self.draining = False
+        """Whether the service is about to leave: it says so at `/readyz`, and asks clients to come back elsewhere."""
         self._routes: dict[str, tuple[str, Route]] = {
             "/v1/score": ("POST", self._score),
             "/v1/score/batch": ("POST", self._score_batch),
@@ -87,35 +114,82 @@ class App:
             "/livez": ("GET", self._alive),
             "/healthz": ("GET", self._alive),
             "/readyz": ("GET", self._ready),
+            "/metrics": ("GET", self._metrics),
+            "/openapi.json": ("GET", self._openapi),
+            "/docs.json": ("GET", self._openapi),
+            "/schema.json": ("GET", self._bentoml_schema),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Whatever goes wrong, the answer is a problem document."""
+        self._requests += 1
+        try:
+            await self._answer(scope, receive, send)
+        finally:
+            self._requests -= 1
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         request_id = request_id_of(scope)
         head = scope["method"] == "HEAD"
+        name, content, problem = "other", None, None
         try:
-            route, rest = self._find(scope)
+            name, route, rest = self._find(scope)
+            if self._doors is not None:
+                self._doors.admit(scope, name)
             content = await route(Call(scope, receive, request_id, started, rest))
-        except Problem as problem:
-            await send_problem(send, problem, request_id, head=head)
+        except Problem as told:
+            problem = told
         except ClientLeft:
             return
         except Exception as error:
             # Neither the error's text nor its traceback is logged: both may hold values of the request.
             _log.error("request %s failed: %s", request_id, type(error).__name__)
-            await send_problem(send, _failed(), request_id, head=head)
+            problem = _failed()
+        if problem is not None:
+            await send_problem(send, problem, request_id, head=head, close=self.draining)
         else:
-            await send_json(send, 200, content, request_id, head=head)
+            await send_json(send, 200, content, request_id, head=head, close=self.draining)
+        self._note(scope, request_id, started, name, content, problem)
 
-    def _find(self, scope: Scope) -> tuple[Route, str]:
+    def _note(
+        self, scope: Scope, request_id: str, started: float, name: str, content: Any, problem: Problem | None
+    ) -> None:
+        """Counts a request that was answered, and writes its line."""
+        seconds = time.perf_counter() - started
+        status = problem.status if problem is not None else 200
+        if self._meters is not None:
+            self._meters.answered(name, status, seconds)
+            if problem is not None:
+                self._meters.problem(problem.code)
+                if problem.code == "overloaded":
+                    self._meters.shed()
+        if self._access_log is not None:
+            answer = content if name == "/v1/score" and problem is None else None
+            self._access_log.note(
+                Entry(
+                    time.time(),
+                    request_id,
+                    scope["method"],
+                    name,
+                    status,
+                    seconds * 1_000,
+                    problem.code if problem is not None else None,
+                    answer["degraded"] if answer is not None else None,
+                    answer["suggestion"]["action"] if answer is not None else None,
+                )
+            )
+
+    def _find(self, scope: Scope) -> tuple[str, Route, str]:
         path = scope["path"]
         parent, _, rest = path.rpartition("/")
+        name = path
         found = self._routes.get(path) if not path.endswith("/") else None
         if found is not None:
             rest = ""
         elif rest:
-            found = self._routes.get(f"{parent}/")
+            name = f"{parent}/"
+            found = self._routes.get(name)
         if found is None:
             raise _not_found()
         method, route = found
@@ -128,57 +202,63 @@ class App:
                 f"This address takes {allow}.",
                 headers={"allow": allow},
             )
-        return route, rest
+        return name, route, rest
 
     async def _score(self, call: Call) -> Any:
-        deadline = _deadline(call)
-        raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_body_bytes))
-        now = self._clock()
+        deadline_s = self._deadline(call)
+        body = await read_body(call.scope, call.receive, self._settings.most_body_bytes)
+        since = await self.gate.enter()
         try:
-            request = self._reader.read(raw, now=now)
-        except BadInput as bad:
-            raise invalid(bad) from None
-        late = time.perf_counter() - call.started > deadline
-        answer = self._engine.score(request, request_id=call.request_id, rules_only=late)
-        self._keep(request, answer, now, call.started)
-        return answer
+            raw, now = parse_json(body), self._clock()
+            try:
+                request = self._reader.read(raw, now=now)
+            except BadInput as bad:
+                raise invalid(bad) from None
+            timing = Timing(now, min(since, call.started), deadline_s)
+            return await self._scoring.answer(self._scoring.lineup(), request, call.request_id, timing)
+        finally:
+            self.gate.leave()
 
     async def _score_batch(self, call: Call) -> Any:
-        deadline = _deadline(call)
+        deadline_s = self._deadline(call, endless=True)
         raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_batch_bytes))
         now = self._clock()
         try:
             requests = self._reader.read_batch(raw, now=now, most=self._settings.most_batch)
         except BadInput as bad:
             raise invalid(bad) from None
-        answers = []
+        answers, lineup, timing = [], self._scoring.lineup(), Timing(now, call.started, deadline_s)
         for i, request in enumerate(requests):
             if i % _BATCH_BREATH == 0:
                 await asyncio.sleep(0)
-            late = time.perf_counter() - call.started > deadline
-            began = call.started if i == 0 else time.perf_counter()
-            answers.append(self._engine.score(request, request_id=f"{call.request_id}.{i}", rules_only=late))
-            self._keep(request, answers[-1], now, began)
+            answers.append(await self._scoring.answer(lineup, request, f"{call.request_id}.{i}", timing))
         return answers
 
-    def _keep(self, request: ScoreRequest, answer: dict[str, Any], asked_at: int, began: float) -> None:
-        """Hand a decision to the log, with the features that it was made by."""
-        if self._log is None:
-            return
-        predictor = self._engine.predictor
-        features_of = getattr(predictor, "features_of", None) if not answer["degraded"] else None
-        features = features_of(request.attempt, request.previous) if features_of is not None else None
-        latency_us = int((time.perf_counter() - began) * 1e6)
-        self._log.offer(LoggedDecision(request, answer, asked_at, latency_us, features))
+    def _deadline(self, call: Call, *, endless: bool = False) -> float:
+        """Seconds that a request has: by its `X-Deadline-Ms`, else by the settings, or as long as it takes."""
+        text = header(call.scope, b"x-deadline-ms")
+        if text is None:
+            return float("inf") if endless else self._settings.deadline_ms / 1_000
+        if not text.isascii() or not text.isdigit() or len(text) > 9:
+            raise Problem(
+                400,
+                "invalid_header",
+                "A header is not valid",
+                "X-Deadline-Ms wants a whole number of milliseconds.",
+            )
+        return int(text) / 1_000
 
     async def _told(self, call: Call) -> Any:
         body = await read_body(call.scope, call.receive, self._settings.most_batch_bytes)
         return {"request_id": call.request_id, **await self._outcomes.told(parse_json(body))}
 
-    def close(self) -> None:
-        """Write what the log has still to write. It blocks."""
-        if self._log is not None:
-            self._log.close()
+    def _heard(self, heard: Sequence[Heard]) -> None:
+        """Outcomes are in the log: those that keep up with it are told, and what was predicted is held against them."""
+        for state in self._models.lineup().states():
+            state.nudge()
+        if self._meters is not None:
+            for one in heard:
+                self._meters.observe_outcome(one.p_success, one.succeeded, one.delay_us / 1e6)
 
     async def _messages(self, call: Call) -> Any:
         found = messages(call.rest)
@@ -193,25 +273,66 @@ class App:
         return {"locale": locale, "messages": texts}
 
     async def _model(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
-        predictor = self._engine.predictor
+        lineup = self._models.lineup()
+        served, previous = lineup.champion, lineup.previous
+        predictor = served.engine.predictor
         return {
             "name": "payrescue",
-            "version": self._engine.version,
+            "version": served.engine.version,
             "features": predictor.fingerprint if predictor is not None else None,
             "degraded": predictor is None,
-            "card": self._card,
+            "card": served.card,
+            "since": iso(served.since),
+            "previous": {"version": previous.engine.version, "since": iso(previous.since)}
+            if previous is not None
+            else None,
+            **self._models.status(),
         }
+
+    async def _metrics(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        if self._meters is None:
+            raise Problem(404, "not_found", "Nothing is counted here", "This service keeps no metrics.")
+        return Plain(await asyncio.to_thread(self._meters.text), TEXT_FORMAT)
+
+    async def _openapi(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        return (await asyncio.to_thread(self._described))[0]
+
+    async def _bentoml_schema(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        return (await asyncio.to_thread(self._described))[1]
+
+    def _described(self) -> tuple[Plain, Plain]:
+        """The OpenAPI document, and BentoML's description; made once, in some tenths of a second."""
+        if self._documents is None:
+            keyed = self._doors is not None and self._doors.keyed
+            made = document(self._settings, self._routes, self._reader.extra, keys=keyed)
+            self._documents = as_json(made), as_json(bentoml_schema(made))
+        return self._documents
 
     async def _alive(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
         return {"status": "alive"}
 
     async def _ready(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        if self.draining:
+            raise Problem(503, "draining", "Leaving", "This server finishes what it has begun, and takes no more.")
+        served = self._models.lineup().champion
         return {
             "status": "ready",
-            "version": self._engine.version,
-            "degraded": self._engine.predictor is None,
+            "version": served.engine.version,
+            "degraded": served.engine.predictor is None,
+            "since": iso(served.since),
             "log": "none" if self._log is None else "ready" if self._log.available else "unavailable",
+            "state": "none" if served.state is None else "behind" if served.state.failing else "following",
+            **self._models.status(),
         }
+
+    def close(self) -> None:
+        """Write what the log has still to write, and end what runs beside the requests. It blocks."""
+        self._scoring.close()
+        self._models.close()
+        if self._log is not None:
+            self._log.close()
+        if self._access_log is not None:
+            self._access_log.stop()
 
 
 def _not_found() -> Problem:
@@ -225,18 +346,3 @@ def _failed() -> Problem:
         "The service failed",
         "The fault is ours: look for request_id in the service's log.",
     )
-
-
-def _deadline(call: Call) -> float:
-    """Seconds that the client gives us, by `X-Deadline-Ms`; endless where it does not say."""
-    text = header(call.scope, b"x-deadline-ms")
-    if text is None:
-        return float("inf")
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        raise Problem(
-            400,
-            "invalid_header",
-            "A header is not valid",
-            "X-Deadline-Ms wants a whole number of milliseconds.",
-        )
-    return int(text) / 1_000

@@ -7,16 +7,19 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from features.errors import BadInput, Fault
 from models.fees import read_fees
+from models.policies import Budget, Greedy, Rules
+from models.policy_names import policy_named
 from models.rules import read_rules
-from serving.log_commands import check_log
 from serving.experiments import read_experiments
 from serving.keys import read_keys
-from serving.settings import NO_MODEL, ServiceSettings
-from serving.settings import NO_MODEL, ServiceSettings, check_state
+from serving.log_commands import check_log
+from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings, check_state
 
 __all__ = ["command", "greeting", "serve"]
 
@@ -42,6 +45,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_EXPERIMENTS": settings.experiments or "",
         "PAYRESCUE_KEYS": settings.keys or "",
         "PAYRESCUE_ACCESS_LOG": str(settings.access_log),
+        "PAYRESCUE_POLICY": settings.policy,
         "BENTOML_DO_NOT_TRACK": "True",
         "OTEL_SDK_DISABLED": "true",
     }
@@ -63,7 +67,18 @@ def greeting(settings: ServiceSettings) -> str:
     return (
         f"Payrescue listens on {url} ({model})\n"
         f"Ask it: curl -s {url}/v1/score -H 'content-type: application/json'{key} -d '{_EXAMPLE}'\n"
+        f"{_no_secret(settings)}"
         "Ctrl-C stops it.\n"
+    )
+
+
+def _no_secret(settings: ServiceSettings) -> str:
+    """What to know where a policy may draw, and everybody could."""
+    draws = settings.policy.partition(":")[0] not in {Greedy.name, Rules.name, Budget.name}
+    if settings.salt != NO_SECRET or not draws:
+        return ""
+    return (
+        f"PAYRESCUE_SALT is not set: whoever knows that can foretell what {settings.policy} draws; set it to a secret\n"
     )
 
 
@@ -74,8 +89,8 @@ def _check(settings: ServiceSettings) -> None:
         raise BadInput("serve", [Fault("--model", wanted, seen=model)])
     if settings.rules is not None:
         read_rules(Path(settings.rules))
-    if settings.fees is not None:
-        read_fees(Path(settings.fees))
+    fees = read_fees(Path(settings.fees)) if settings.fees is not None else None
+    policy_named(settings.policy, fees)
     check_log(settings.log)
     check_state(settings.state)
     if settings.experiments is not None:
@@ -103,48 +118,18 @@ def _check(settings: ServiceSettings) -> None:
         raise BadInput("serve", [Fault("--host", wanted + "serve --keys keys.yaml", seen=settings.host)])
 
 
-def serve(
-    host: str | None = None,
-    port: int | None = None,
-    model: str | None = None,
-    workers: int | None = None,
-    rules: str | None = None,
-    fees: str | None = None,
-    log: str | None = None,
-    state: str | None = None,
-    experiments: str | None = None,
-    *,
-    keys: str | None = None,
-    access_log: str | None = None,
-    say: Callable[[str], object] = sys.stdout.write,
-) -> None:
+def serve(given: Mapping[str, Any], *, say: Callable[[str], object] = sys.stdout.write) -> None:
     """Becomes the server; does not return.
 
-    What is None is taken from the environment, else from the defaults of `ServiceSettings`. Raises BadInput
-    for a model folder that is none, rules, fees or a log that cannot be used, a host that is no address, or a port that is taken.
-    for a model folder that is none, rules, fees or a state that cannot be used, a host that is no address, or a port that
-    is taken.
-    for a model folder that is none, for rules, fees or experiments that cannot be used, a host that is no address, or a port
-    that is taken.
-    for a model folder that is none, rules, fees or keys that cannot be used, a host that is no address or, without keys, is
-    not loopback, or a port that is taken.
+    `given` are settings by their names in `ServiceSettings`; what is not given, or None, is taken from the environment, else
+    from the defaults. Raises BadInput for a model folder that is none; rules, fees, a policy, a log, a state, experiments or
+    keys that cannot be used; a host that is no address or, without keys, is not loopback; a port that is taken.
     """
-    told = ServiceSettings.from_environment(
-        os.environ if access_log is None else {**os.environ, "PAYRESCUE_ACCESS_LOG": access_log}
-    )
-    settings = ServiceSettings(
-        host="127.0.0.1" if host == "localhost" else host or told.host,
-        port=port or told.port,
-        model=model or told.model,
-        workers=workers or told.workers,
-        rules=rules or told.rules,
-        fees=fees or told.fees,
-        log=log or told.log,
-        state=state or told.state,
-        experiments=experiments or told.experiments,
-        keys=keys or told.keys,
-        access_log=told.access_log,
-    )
+    told = {name: value for name, value in given.items() if value is not None}
+    environment = {**os.environ, **({"PAYRESCUE_ACCESS_LOG": told.pop("access_log")} if "access_log" in told else {})}
+    settings = replace(ServiceSettings.from_environment(environment), **told)
+    if settings.host == "localhost":
+        settings = replace(settings, host="127.0.0.1")
     _check(settings)
     say(greeting(settings))
     sys.stdout.flush()

@@ -160,7 +160,7 @@ class Follower:
             _log.warning("no model yet: %s is not there, or cannot be served; the rules answer until it is", self._uri)
         threading.Thread(target=self._follow, name="follow-models", daemon=True).start()
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End the thread, as soon as it looks up."""
         self._stop.set()
 

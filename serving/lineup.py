@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 from models.policy_names import policy_named
 from serving.experiments import Arm, Experiment
 from serving.loading import Served
+from serving.state import OnlineState
 
 __all__ = ["Assigned", "Fixed", "Lineup", "Models", "Shadow", "iso", "line_up"]
 
@@ -58,6 +59,12 @@ class Lineup:
     shadows: Sequence[tuple[Experiment, Mapping[str, Served]]] = ()
     waiting: Mapping[str, str] = field(default_factory=dict)
 
+    def states(self) -> set[OnlineState]:
+        """What keeps up with outcomes, of all of them."""
+        arms = (served for _, served in (*self.answering, *self.shadows))
+        everyone = (self.champion, self.previous, *(one for served in arms for one in served.values()))
+        return {served.state for served in everyone if served is not None and served.state is not None}
+
     def for_payment(self, payment_id: str) -> Assigned:
         """Who answers a payment: the arm of the first experiment that it is in, else the champion."""
         for experiment, served in self.answering:
@@ -84,6 +91,9 @@ class Models(Protocol):
     def status(self) -> Mapping[str, Any]:
         """What `/readyz` tells beside the version."""
 
+    def close(self) -> None:
+        """End what runs beside the requests."""
+
 
 class Fixed:
     """One model, for as long as the service runs."""
@@ -98,6 +108,9 @@ class Fixed:
     def status(self) -> Mapping[str, Any]:
         """Nothing to tell."""
         return {}
+
+    def close(self) -> None:
+        """Nothing runs."""
 
 
 def line_up(

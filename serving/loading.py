@@ -14,11 +14,13 @@ from typing import Any
 
 from features.columns import Column
 from models.engine import Engine
+from models.policies import Policy
 from models.rules import RuleBook
 from models.value import Worth
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings
+from serving.state import OnlineState
 
-__all__ = ["DEFAULT_STORE", "Located", "Served", "artefact_folder", "load", "locate", "take"]
+__all__ = ["DEFAULT_STORE", "Located", "Served", "artefact_folder", "load", "locate", "take", "without"]
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 """The MLflow store where `MLFLOW_TRACKING_URI` names none, in the current folder."""
@@ -42,7 +44,8 @@ class Located:
 class Served:
     """What the service answers with. `extra` are the columns that the merchant declared in training.
 
-    `located` is where it was loaded from; `since`, in microseconds since 1970, UTC, is when it began to answer.
+    `located` is where it was loaded from; `since`, in microseconds since 1970, UTC, is when it began to answer; `state`,
+    what outcomes have told since it learnt.
     """
 
     engine: Engine
@@ -50,6 +53,7 @@ class Served:
     extra: Sequence[Column] = ()
     located: Located | None = None
     since: int | None = None
+    state: OnlineState | None = None
 
 
 def locate(settings: ServiceSettings, environment: Mapping[str, str]) -> Located | None:
@@ -97,28 +101,45 @@ def artefact_folder(folder: Path) -> Path:
     return manifests[0].parent if manifests else folder
 
 
-def load(located: Located | None, rules: RuleBook | None = None, worth: Worth | None = None) -> Served:
+def load(
+    located: Located | None,
+    rules: RuleBook | None = None,
+    worth: Worth | None = None,
+    policy: Policy | None = None,
+    salt: str = NO_SECRET,
+) -> Served:
     """What to answer with: the model if it loads, else the rules, with the reason in the log.
 
     `rules` are the networks' rules that hold in either case, the shipped ones if not given; `worth` weighs what can be
-    done next, by success alone if not given.
+    done next, by success alone if not given; `policy`, greedy if not given, chooses of that, its draws hashed with `salt`.
     """
-    if located is None:
-        return Served(Engine(None, rules=rules))
     try:
-        return take(located, rules, worth)
+        return take(located, rules, worth, policy, salt) if located is not None else without(rules, worth, policy, salt)
     except Exception as error:
         _log.warning("the model does not load (%s: %s); the rules answer", type(error).__name__, error)
-        return Served(Engine(None, rules=rules))
+        return without(rules, worth, policy, salt)
 
 
-def take(located: Located, rules: RuleBook | None = None, worth: Worth | None = None) -> Served:
+def without(
+    rules: RuleBook | None = None, worth: Worth | None = None, policy: Policy | None = None, salt: str = NO_SECRET
+) -> Served:
+    """The rules alone."""
+    return Served(Engine(None, rules=rules, worth=worth, policy=policy, salt=salt))
+
+
+def take(
+    located: Located,
+    rules: RuleBook | None = None,
+    worth: Worth | None = None,
+    policy: Policy | None = None,
+    salt: str = NO_SECRET,
+) -> Served:
     """The model, loaded and checked. Raises ArtifactMismatch, or whatever a damaged file leads to."""
     folder = artefact_folder(located.folder)
     predictor = importlib.import_module("models.predictor").Predictor.load(folder)
     card = folder / _CARD
     return Served(
-        Engine(predictor, version=located.version, rules=rules, worth=worth),
+        Engine(predictor, version=located.version, rules=rules, worth=worth, policy=policy, salt=salt),
         json.loads(card.read_text(encoding="utf-8")) if card.is_file() else None,
         getattr(predictor, "extra_columns", ()),
         located,

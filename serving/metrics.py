@@ -108,6 +108,7 @@ class Meters:
         self._clock = clock
         self._lock = threading.Lock()
         self._hooks: dict[str, Callable[[], float]] = {}
+        self._which: Callable[[], tuple[str | None, float]] | None = None
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """One request was answered; a route that is not in ROUTES counts as `other`."""
@@ -169,10 +170,15 @@ class Meters:
         log_backlog: Callable[[], float] | None = None,
         log_dropped: Callable[[], float] | None = None,
         access_log_dropped: Callable[[], float] | None = None,
+        model: Callable[[], tuple[str | None, float]] | None = None,
     ) -> None:
-        """Takes numbers that others keep: they are asked for once a second, and whenever Prometheus asks."""
+        """Takes numbers that others keep: they are asked for once a second, and whenever Prometheus asks.
+
+        `model` tells what `Meters.model` takes.
+        """
         given = {"log_backlog": log_backlog, "log_dropped": log_dropped, "access_log_dropped": access_log_dropped}
         self._hooks |= {name: ask for name, ask in given.items() if ask is not None}
+        self._which = model or self._which
 
     def watch(self) -> None:
         """Asks the hooks once a second from now on, in a thread of its own, so that other workers can tell them."""
@@ -186,6 +192,8 @@ class Meters:
     def _ask(self) -> None:
         for name, ask in self._hooks.items():
             self._values[_SINGLE_AT[name]] = ask()
+        if self._which is not None:
+            self.model(*self._which())
 
     def text(self) -> bytes:
         """What Prometheus reads, in its text format. Takes milliseconds: not for the event loop."""

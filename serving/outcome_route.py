@@ -8,7 +8,7 @@ from typing import Any
 
 from features.errors import BadInput
 from serving.log import DecisionLog
-from serving.log_records import LogUnavailable, OutcomeConflict, OutcomeTooEarly, Told
+from serving.log_records import Heard, LogUnavailable, OutcomeConflict, OutcomeTooEarly, Told
 from serving.outcomes import Outcome, OutcomeReader
 from serving.problems import Problem, invalid
 from serving.requests import MOST_FAULTS, RequestFaults
@@ -19,10 +19,16 @@ _BREATH = 16  # outcomes that are read between two looks at other clients
 
 
 class OutcomeRoute:
-    """Answers by the log; without one, that outcomes cannot be kept here."""
+    """Answers by the log; without one, that outcomes cannot be kept here. `heard` is told of those that are new."""
 
-    def __init__(self, log: DecisionLog | None, reader: OutcomeReader, clock: Callable[[], int]) -> None:
-        self._log, self._reader, self._clock = log, reader, clock
+    def __init__(
+        self,
+        log: DecisionLog | None,
+        reader: OutcomeReader,
+        clock: Callable[[], int],
+        heard: Callable[[Sequence[Heard]], object] = lambda heard: heard,
+    ) -> None:
+        self._log, self._reader, self._clock, self._heard = log, reader, clock, heard
 
     async def told(self, raw: Any) -> dict[str, int]:
         """What became of the outcomes in the JSON value `raw`. Raises Problem: 409, 422, 503."""
@@ -41,6 +47,7 @@ class OutcomeRoute:
             raise invalid(BadInput("request", faults.found[:MOST_FAULTS])) from None
         except LogUnavailable as down:
             raise _not_kept(down) from None
+        self._heard(told.heard)
         return _answer(told)
 
     async def _read(self, raw: Any) -> Sequence[Outcome]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from features.errors import BadInput, Fault
 
-__all__ = ["CHAMPION", "NO_LOG", "NO_MODEL", "ServiceSettings"]
-__all__ = ["CHAMPION", "IN_MEMORY", "NO_MODEL", "ServiceSettings", "check_state"]
+__all__ = ["CHAMPION", "IN_MEMORY", "NO_LOG", "NO_MODEL", "NO_SECRET", "ServiceSettings", "check_state"]
 
 CHAMPION = "models:/payrescue@champion"
 """The model that is served where none is named: the registry's champion."""
@@ -20,10 +19,14 @@ NO_MODEL = "none"
 
 NO_LOG = "none"
 """Keeps neither decisions nor outcomes."""
+
 IN_MEMORY = "memory"
 """Keeps the online state in each worker."""
 
 _REDIS = ("redis://", "rediss://", "unix://")
+
+NO_SECRET = "payrescue"  # noqa: S105  that it is none is the point
+"""The salt of a deployment that has not been given one: everybody knows it."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,15 @@ class ServiceSettings:
 
     `model` is a folder that holds an artefact, a `models:/` URI of the MLflow registry, or `none`;
     `model_version` is what a folder is called in answers; `rules` a CSV with a merchant's own rules; `fees` a
-    YAML file with what attempts cost. `log` is the SQLAlchemy URL of the decision log, `none` for no log; `state` is
-    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `drain_s`: seconds between
-    the word that it leaves (`/readyz`) and its leaving; `most_waiting`: requests of a worker that may wait to be scored.
-    Bodies are in bytes, counts in items.
-    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `follow_s` is how often
-    the registry is asked which model serves, in seconds; 0 asks at start only. `experiments` is a YAML file
-    (`serving/experiments.py`). Bodies are in bytes, counts in items.
-    `memory` or a Redis URL. `deadline_ms` is what a request has where it does not say. `keys` is a file of
-    API keys; without one, only the machine itself is answered. `access_log` is the share of requests that get a line,
-    `metrics` a folder in which the workers share their counts. Bodies are in bytes, counts in items.
+    YAML file with what attempts cost. `policy` chooses among what may be done (`models.policy_names`); `salt` is what its
+    draws are hashed with: a secret of the deployment, the same for all its workers, or customers could foretell what they
+    would be shown.
+    `log` is the SQLAlchemy URL of the decision log, `none` for no log; `state` is `memory` or a Redis URL. `deadline_ms` is
+    what a request has where it does not say. `drain_s`: seconds between the word that it leaves (`/readyz`) and its
+    leaving; `most_waiting`: requests of a worker that may wait to be scored. `follow_s` is how often the registry is asked
+    which model serves, in seconds; 0 asks at start only. `experiments` is a YAML file (`serving/experiments.py`). `keys` is a
+    file of API keys; without one, only the machine itself is answered. `access_log` is the share of requests that get a
+    line, `metrics` a folder in which the workers share their counts. Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -51,6 +53,8 @@ class ServiceSettings:
     model_version: str | None = None
     rules: str | None = None
     fees: str | None = None
+    policy: str = "greedy"
+    salt: str = field(default=NO_SECRET, repr=False)
     log: str = "sqlite:///payrescue-log.db"
     state: str = "memory"
     deadline_ms: int = 200
@@ -67,10 +71,9 @@ class ServiceSettings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
-        """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_LOG`,
-        `_STATE`, `_DEADLINE_MS`, `_DRAIN_S` and `_MOST_WAITING`.
-        `_STATE`, `_DEADLINE_MS`, `_FOLLOW_S` and `_EXPERIMENTS`.
-        `_STATE`, `_DEADLINE_MS`, `_KEYS`, `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
+        """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_POLICY`,
+        `_SALT`, `_LOG`, `_STATE`, `_DEADLINE_MS`, `_DRAIN_S`, `_MOST_WAITING`, `_FOLLOW_S`, `_EXPERIMENTS`, `_KEYS`,
+        `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
 
         Raises BadInput naming the variable.
 
@@ -85,6 +88,8 @@ class ServiceSettings:
             model_version=environment.get("PAYRESCUE_MODEL_VERSION") or None,
             rules=environment.get("PAYRESCUE_RULES") or None,
             fees=environment.get("PAYRESCUE_FEES") or None,
+            policy=environment.get("PAYRESCUE_POLICY") or cls.policy,
+            salt=environment.get("PAYRESCUE_SALT") or NO_SECRET,
             log=environment.get("PAYRESCUE_LOG") or cls.log,
             state=environment.get("PAYRESCUE_STATE") or cls.state,
             drain_s=_whole(environment, "PAYRESCUE_DRAIN_S", cls.drain_s, 600, least=0),
@@ -98,7 +103,6 @@ class ServiceSettings:
         )
 
 
-def _whole(environment: Mapping[str, str], name: str, default: int, most: int, least: int = 1) -> int:
 def _whole(environment: Mapping[str, str], name: str, default: int, most: int, *, least: int = 1) -> int:
     text = environment.get(name)
     if not text:
@@ -117,6 +121,8 @@ def check_state(state: str) -> None:
     if not known:
         wanted = f"{IN_MEMORY}, or the URL of a Redis, such as redis://localhost:6379/0"
         raise BadInput("serve", [Fault("--state", wanted)])
+
+
 def _share(environment: Mapping[str, str], name: str, default: float) -> float:
     text = environment.get(name)
     if not text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -10,13 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from models.engine import ScoreRequest
+from models.online import OnlinePast
 from serving.lineup import Lineup, Shadow
 
 __all__ = ["OnShadow", "Shadows"]
 
 OnShadow = Callable[[Mapping[str, Any]], object]
-"""Takes what a challenger would have answered: `request_id, experiment, variant, payment_id, shown` (what was answered),
-`answer` (what it would have been), `microseconds`. Called in the shadows' own thread."""
+"""Takes what a challenger would have answered: `request_id, experiment, variant, payment_id, request, shown` (what was
+answered), `answer` (what it would have been), `microseconds`. Called in the shadows' own thread."""
 
 _MOST_WAITING = 256
 _IDLE_S = 0.001
@@ -29,6 +31,7 @@ class _Asked(NamedTuple):
     request: ScoreRequest
     shown: Mapping[str, Any]
     shadow: Shadow
+    loop: asyncio.AbstractEventLoop  # of the requests: what is known now is asked for there
 
 
 class Shadows:
@@ -52,7 +55,7 @@ class Shadows:
             if len(self._waiting) >= _MOST_WAITING:
                 self.dropped += 1
                 continue
-            self._waiting.append(_Asked(request, answer, shadow))
+            self._waiting.append(_Asked(request, answer, shadow, asyncio.get_running_loop()))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._score, name="shadows", daemon=True)
                 self._thread.start()
@@ -86,7 +89,9 @@ class Shadows:
     def _one(self, asked: _Asked) -> None:
         shadow, began = asked.shadow, time.perf_counter()
         try:
-            answer = shadow.served.engine.score(asked.request, request_id=asked.shown["request_id"])
+            answer = shadow.served.engine.score(
+                asked.request, request_id=asked.shown["request_id"], past=self._past(asked)
+            )
             answer["policy"] |= {"experiment": shadow.experiment, "variant": shadow.variant}
             self._on_shadow(
                 {
@@ -94,6 +99,7 @@ class Shadows:
                     "experiment": shadow.experiment,
                     "variant": shadow.variant,
                     "payment_id": asked.request.attempt["payment_id"],
+                    "request": asked.request,
                     "shown": asked.shown,
                     "answer": answer,
                     "microseconds": round((time.perf_counter() - began) * 1e6),
@@ -104,3 +110,11 @@ class Shadows:
             self.failed += 1
             if self.failed == 1:
                 _log.error("the shadow %s of %s fails (%s)", shadow.variant, shadow.experiment, type(error).__name__)
+
+    @staticmethod
+    def _past(asked: _Asked) -> OnlinePast | None:
+        """What is known now to the challenger; None where nothing is kept beside what it carries."""
+        state, engine = asked.shadow.served.state, asked.shadow.served.engine
+        if state is None:
+            return None
+        return asyncio.run_coroutine_threadsafe(state.past(asked.request, engine), asked.loop).result(_PATIENCE_S)

@@ -74,6 +74,13 @@ class OnlineState:
         """What is known now of all that an answer looks at. Never raises."""
         return await self._store.past(request, engine)
 
+    def catch_up(self) -> None:
+        """Let in what the log has now; where it cannot be read, that is tried again once started. Blocking."""
+        try:
+            self._store.follow()
+        except Exception as error:
+            self._complain(error)
+
     def start(self) -> None:
         """Begin to follow the log."""
         self._thread.start()
@@ -95,14 +102,17 @@ class OnlineState:
             try:
                 self._store.follow()
             except Exception as error:
-                if not self.failing and not self._ends.is_set():
-                    _log.warning("the online state cannot follow the log (%s); it goes on trying", type(error).__name__)
-                self.failing = True
+                self._complain(error)
                 self._ends.wait(_AFTER_A_FAILURE_S)
             else:
                 self.failing = False
                 self._told.wait(self._every_s)
             self._told.clear()
+
+    def _complain(self, error: Exception) -> None:
+        if not self.failing and not self._ends.is_set():
+            _log.warning("the online state cannot follow the log (%s); it goes on trying", type(error).__name__)
+        self.failing = True
 
 
 def open_state(setting: str, log: OutcomeLog, predictor: Any | None, *, deadline_s: float = DEADLINE_S) -> OnlineState:

@@ -20,9 +20,12 @@ import numpy as np
 from features.cards import contains_card_number
 from features.errors import ArtifactMismatch, PayrescueError
 from models.engine import ScoreRequest
+from models.policies import Policy
 from models.rules import RuleBook
 from models.value import Worth
 from serving.loading import Located, Served, artefact_folder, take
+from serving.settings import NO_SECRET
+from serving.state import OnlineState
 
 __all__ = ["MOST_BYTES", "Refusal", "Refused", "Swap", "inspect", "take_up"]
 
@@ -39,8 +42,8 @@ _NEVER = 2**63 - 1
 
 _log = logging.getLogger("bentoml.payrescue")
 
-Prepare = Callable[[Served], object]
-"""Asked about a model before it answers anybody, in the thread that swaps; may raise, and the model is refused."""
+Prepare = Callable[[Served], Served]
+"""Makes a model ready before it answers anybody, in the thread that swaps; may raise, and the model is refused."""
 
 
 class Refused(PayrescueError):
@@ -83,7 +86,15 @@ def inspect(folder: Path) -> None:
         raise Refused(f"{count} files of {total} bytes are too many: up to {_MOST_FILES}, {MOST_BYTES} bytes together")
 
 
-def take_up(located: Located, rules: RuleBook | None = None, worth: Worth | None = None, *, at: int) -> Served:
+def take_up(
+    located: Located,
+    rules: RuleBook | None = None,
+    worth: Worth | None = None,
+    policy: Policy | None = None,
+    salt: str = NO_SECRET,
+    *,
+    at: int,
+) -> Served:
     """A model that was looked at, loaded (hashes, fingerprint, golden rows) and warmed.
 
     Raises Refused, saying why, for what is wrong with it; OSError and MemoryError for what may be right next time.
@@ -92,7 +103,7 @@ def take_up(located: Located, rules: RuleBook | None = None, worth: Worth | None
     try:
         inspect(folder)
         with np.errstate(all="ignore"):  # numbers that are none are found, and told, below
-            served = replace(take(located, rules, worth), since=at)
+            served = replace(take(located, rules, worth, policy, salt), since=at)
             _warm(served)
     except (Refused, OSError, MemoryError):
         raise
@@ -139,14 +150,18 @@ class Swap:
         self,
         rules: RuleBook | None = None,
         worth: Worth | None = None,
+        policy: Policy | None = None,
+        salt: str = NO_SECRET,
         *,
         clock: Callable[[], int],
-        prepare: Prepare = lambda _: None,
+        prepare: Prepare = lambda served: served,
     ) -> None:
-        self._rules, self._worth, self._clock, self._prepare = rules, worth, clock, prepare
+        self._engines = (rules, worth, policy, salt)
+        self._clock, self._prepare = clock, prepare
         self._serving: dict[str, Served] = {}
         self._previous: dict[str, Served] = {}
         self._refused: dict[str, tuple[Located, int]] = {}  # and when it may be tried again
+        self._states: set[OnlineState] = set()
         self.refusal: Refusal | None = None
 
     def of(self, uri: str) -> Served | None:
@@ -172,8 +187,7 @@ class Swap:
             return False
         try:
             with _gently():
-                served = self._loaded(located) or take_up(located, self._rules, self._worth, at=self._clock())
-                self._prepare(served)
+                served = self._loaded(located) or self._prepare(take_up(located, *self._engines, at=self._clock()))
         except Exception as error:
             self._refuse(uri, located, now, error)
             return False
@@ -181,6 +195,7 @@ class Swap:
         if now is not None:
             self._previous[uri] = now
         self._serving[uri] = replace(served, since=self._clock())
+        self._let_go()
         was = now.engine.version if now is not None else "none"
         _log.info("%s is version %s from now on (was %s)", uri, located.version, was)
         return True
@@ -199,7 +214,15 @@ class Swap:
         """Let go of the models that are asked for under no other URI than these."""
         self._serving = {uri: served for uri, served in self._serving.items() if uri in uris}
         self._previous = {uri: served for uri, served in self._previous.items() if uri in uris}
+        self._let_go()
         self._refused = {uri: told for uri, told in self._refused.items() if uri in uris}
+
+    def _let_go(self) -> None:
+        """End what the models that are gone kept up with."""
+        kept = {one.state for one in (*self._serving.values(), *self._previous.values()) if one.state is not None}
+        for state in self._states - kept:
+            state.close()
+        self._states = kept
 
     def _loaded(self, located: Located) -> Served | None:
         """The same model, where it is loaded already: under another URI, or as the one before."""

@@ -95,6 +95,8 @@ def told(found: Mapping[str, Any]) -> str:
             lines.append(
                 f"{name if place == 0 else '':<{wide}}{reward:<9}{cells}{carried if place == 0 else ''}".rstrip()
             )
+        if "price" in figures:
+            lines.append(f"{'':<{wide}}(serves as budget:price={figures['price']:.4g})")
         if name != "logged" and figures["as_logged"] > 0.0:
             lines.append(f"{'':<{wide}}(in {figures['as_logged']:.0%} of the decisions it can but do as logged)")
     lines.append("95 % intervals, bootstrap over payments; ESS: what the decisions are worth for this policy")

@@ -14,7 +14,7 @@ from features.errors import BadInput, Fault
 from features.places import currencies
 from models.artefact import Artefact
 from models.fees import Fees
-from models.policies import Always, Explore, Greedy, Policy
+from models.policies import Always, Budget, Explore, Greedy, Policy
 from models.policy_names import policy_named, read_pins
 from training.policy_budget import bargains, price_for
 from training.policy_log import ACTION, Log, read_log
@@ -78,6 +78,8 @@ def evaluate_policies(
     # All that can be refused is refused before the long work
     targets = {name: bench.target(name) for name in dict.fromkeys(["logged", *policies])}
     found = {name: bench.judge(target) for name, target in targets.items()}
+    for name, price in bench.prices.items():
+        found[name]["price"] = price
     return {
         "decisions": len(judged),
         "payments": len(np.unique(judged.payment)),
@@ -105,6 +107,7 @@ class _Bench:
     question: PolicyQuestion
     tell: Tell
     whole: Log = field(init=False)
+    prices: dict[str, float] = field(init=False, default_factory=dict)
     is_judged: Array = field(init=False)
     is_earlier: Array = field(init=False)
 
@@ -168,9 +171,10 @@ class _Bench:
             self.tell("asking the model about every option")
             past = self.everything[~self.everything["attempt_id"].isin(log.table["attempt_id"])]
             return option_success(self.artefact, log.table, log.options, log.open, past if len(past) else None)
-        return self._learnt(self.is_judged)
+        return self.learnt
 
-    def _learnt(self, asked: Array) -> Array:
+    @cached_property
+    def learnt(self) -> Array:
         """The same by a model of the earlier decisions alone."""
         earlier = self.earlier
         if len(earlier) < _LEAST_TO_LEARN or len(np.unique(earlier.success)) < 2:
@@ -184,7 +188,16 @@ class _Bench:
             matrix[self.is_earlier], coded, earlier.done, earlier.success, len(earlier.options),
             seed=self.question.seed, threads=self.question.threads,
         )  # fmt: skip
-        return model.success(matrix[asked])
+        return model.success(matrix[self.is_judged])
+
+    @cached_property
+    def tried(self) -> Array:
+        """P(success) of every option in every earlier decision, from models of the others: a price is found by these."""
+        matrix, coded = self.situations
+        return cross_fitted(
+            matrix[self.is_earlier], coded, self.earlier, np.ones(len(self.earlier), bool),
+            folds=_FOLDS, seed=self.question.seed, threads=self.question.threads,
+        )  # fmt: skip
 
     def target(self, name: str) -> Target:
         """What the policy of that name does in the judged decisions."""
@@ -205,24 +218,27 @@ class _Bench:
 
     def _budget(self, name: str) -> Target:
         limits, fees = read_pins(name), self.question.fees
-        known = {"fee": "fee", "success": "success_of"}
+        known = {"fee": "fee", "success": "success_of", "price": "price"}
         if fees is None or len(limits) != 1 or not set(limits) <= set(known):
             raise BadInput(
-                "--policy", [Fault("budget", "budget:fee=LIMIT or budget:success=SHARE, and --fees", seen=name)]
+                "--policy",
+                [
+                    Fault(
+                        "budget", "budget:fee=LIMIT, budget:success=SHARE or budget:price=NUMBER, and --fees", seen=name
+                    )
+                ],
             )
         ((limit, text),) = limits.items()
         try:
             asked = {known[limit]: float(text)}
         except ValueError:
             raise BadInput("--policy", [Fault(f"budget:{limit}", "a number, such as 2.9", seen=text)]) from None
-        success = self._learnt(self.is_judged)
-        # The price is found on earlier decisions, with what was to be expected of them by models that had not seen them
-        matrix, coded = self.situations
-        tried = cross_fitted(
-            matrix[self.is_earlier], coded, self.earlier, np.ones(len(self.earlier), bool),
-            folds=_FOLDS, seed=self.question.seed, threads=self.question.threads,
-        )  # fmt: skip
-        price = price_for(tried, _expected_fee(self.earlier, fees, tried), self.earlier.open, **asked)
+        if limit == "price":
+            success, price = self.foreseen, Budget(fees, asked["price"]).price
+        else:
+            success, earlier = self.learnt, self.earlier
+            price = price_for(self.tried, _expected_fee(earlier, fees, self.tried), earlier.open, **asked)
+            self.prices[name] = price
         worth = bargains(success, _expected_fee(self.judged, fees, success), price)
         return by_scores(self.judged, worth, self.standing)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,7 @@ import numpy.typing as npt
 from features.columns import after_columns
 from features.errors import BadInput, Fault
 from models.engine import Engine, ScoreRequest
-from models.policies import Always, Decision, Policy, Rules, Way
-from models.success_rate import SuccessRate
+from models.policies import Always, Decision, Learner, Policy, Rules, Way
 from training.policy_log import Log, OptionKey
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def by_scores(log: Log, worth: Array, standing: Standing) -> Target:
 def by_policy(log: Log, policy: Policy, standing: Standing, success: Array | None, before: Log | None = None) -> Target:
     """What a policy says, asked decision by decision in order of time.
 
-    `success` (n, k) is what the options are expected to succeed with. A `SuccessRate` is told of outcomes as they become
+    `success` (n, k) is what the options are expected to succeed with. A `Learner` is told of outcomes as they become
     known, those of `before` first.
     """
     tell = _teller(policy, log, before)
@@ -124,24 +124,23 @@ def _way(option: OptionKey, success: float | None, amount: int, place: int) -> W
 
 
 def _teller(policy: Policy, log: Log, before: Log | None) -> Callable[[int], None]:
-    """Tells a policy that keeps count of every outcome known by a moment."""
-    if not isinstance(policy, SuccessRate):
+    """Tells a policy that goes by outcomes of every one known by a moment."""
+    if not isinstance(policy, Learner):
         return lambda _: None
-    known: list[tuple[int, str, OptionKey, bool]] = []
+    known: list[dict[Any, Any]] = []
     for part in (before, log):
         if part is not None and len(part):
             column = "resolved_at" if "resolved_at" in part.table else "created_at"
             at = part.table[column].fillna(part.table["created_at"]).to_numpy("datetime64[us]").astype(np.int64)
-            done = [part.options[k] for k in part.done.tolist()]
-            countries = part.table["country"].astype(str).tolist()
-            known += zip(at.tolist(), countries, done, (part.success > 0.0).tolist(), strict=True)
-    known.sort(key=lambda one: one[0])
+            kept = part.table[["attempt_id", "payment_id", "amount_minor", "country", "outcome"]].astype(object)
+            rows = zip(kept.to_dict("records"), part.done.tolist(), at.tolist(), strict=True)
+            known += [dict(row) | part.options[k]._asdict() | {"resolved_at": moment} for row, k, moment in rows]
+    known.sort(key=itemgetter("resolved_at"))
     far = [0]
 
     def tell(moment: int) -> None:
-        while far[0] < len(known) and known[far[0]][0] < moment:
-            at, country, option, succeeded = known[far[0]]
-            policy.record(country, option.method, option.route, option.auth_flow, succeeded, at)
+        while far[0] < len(known) and known[far[0]]["resolved_at"] < moment:
+            policy.record(known[far[0]])
             far[0] += 1
 
     return tell

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.errors import BadInput
-from models import policy_names
+from models import policy_names, success_rate
 from models.fees import Fee, Fees, read_fees
 from models.policies import (
     LEAST_PROPENSITY,
@@ -18,6 +18,7 @@ from models.policies import (
     Decision,
     Explore,
     Greedy,
+    Learner,
     Rules,
     Way,
     chance,
@@ -45,12 +46,17 @@ ways = st.lists(
 )
 
 
+def ended(route, succeeded, at=0, **fields):
+    outcome = "success" if succeeded else "bank_decline"
+    return {"country": "KR", "method": "card", "route": route, "outcome": outcome, "resolved_at": at} | fields
+
+
 def with_outcomes(seed):
     policy = SuccessRate()
     rng = np.random.default_rng(seed)
     for at in range(200):
         route = ("north", "harbor")[rng.integers(2)]
-        policy.record("KR", "card", route, None, bool(rng.random() < (0.9 if route == "north" else 0.3)), at)
+        policy.record(ended(route, rng.random() < (0.9 if route == "north" else 0.3), at))
     return policy
 
 
@@ -128,6 +134,11 @@ def test_a_budget_takes_the_better_way_only_while_it_is_worth_its_fee():
     assert Budget(FEES, 0.1).probabilities(Decision(found)) == [0.0, 1.0]
 
 
+def test_what_no_fee_is_named_for_costs_a_budget_nothing():
+    found = [Way("a", "card", "harbor", success=0.6), Way("b", "wallet", None, success=0.4)]
+    assert Budget(Fees("EUR", {"harbor": Fee(10.0, 5.0)}), 0.1).probabilities(Decision(found)) == [0.0, 1.0]
+
+
 class TestSuccessRate:
     FOUND = (Way("a", "card", "north"), Way("b", "card", "harbor"), Way("c", "card", "summit"))
 
@@ -136,7 +147,7 @@ class TestSuccessRate:
 
     def feed(self, policy, route, hits, misses, at=0):
         for succeeded in [False] * misses + [True] * hits:
-            policy.record("KR", "card", route, None, succeeded, at)
+            policy.record(ended(route, succeeded, at))
 
     def test_before_any_outcome_the_engine_s_own_choice_comes_first(self):
         assert self.told(SuccessRate()) == [0.95, 0.025, 0.025]
@@ -164,9 +175,42 @@ class TestSuccessRate:
     def test_outcomes_of_another_country_do_not_count(self):
         policy = SuccessRate()
         for _ in range(50):
-            policy.record("JP", "card", "harbor", None, True, 0)
-            policy.record("KR", "card", "north", None, True, 0)
+            policy.record(ended("harbor", True, country="JP"))
+            policy.record(ended("north", True))
         assert np.argmax(self.told(policy)) == 0
+
+    def test_what_is_pending_teaches_nothing(self):
+        policy = SuccessRate()
+        self.feed(policy, "north", 1, 1)
+        for _ in range(50):
+            policy.record(ended("north", False, outcome=None))
+        assert np.argmax(self.told(policy)) == 0
+
+    def test_a_way_that_does_not_tell_its_flow_goes_by_all_flows_of_its_route(self):
+        policy = SuccessRate(explore=0.0)
+        for flow in ("challenge", "none") * 20:
+            policy.record(ended("north", False, auth_flow=flow))
+            policy.record(ended("harbor", True, auth_flow=flow))
+        assert self.told(policy) == [0.0, 1.0, 0.0]
+
+    def test_a_way_with_a_flow_goes_by_that_flow_alone(self):
+        policy = SuccessRate(explore=0.0)
+        for _ in range(40):
+            policy.record(ended("north", True, auth_flow="challenge"))
+            policy.record(ended("north", False, auth_flow="none"))
+        found = [Way("a", "card", "north", "none"), Way("b", "card", "north", "challenge")]
+        assert policy.probabilities(Decision(found, "KR")) == [0.0, 1.0]
+
+    def test_routes_without_end_do_not_fill_the_memory(self, monkeypatch):
+        monkeypatch.setattr(success_rate, "_MOST_WINDOWS", 10)
+        policy = SuccessRate()
+        for number in range(100):
+            policy.record(ended(f"route-{number}", True))
+        assert len(policy._windows) == 10
+
+    def test_it_is_told_of_outcomes_by_whoever_keeps_them_and_greedy_is_not(self):
+        assert isinstance(SuccessRate(), Learner)
+        assert not isinstance(Greedy(), Learner)
 
     def test_so_many_ways_that_exploration_would_be_too_thin_are_explored_by_the_best_five(self):
         found = [Way("a", "card", f"r{i}") for i in range(20)]
@@ -198,6 +242,7 @@ class TestNames:
             ("explore:share", "explore:NAME=VALUE"),
             ("explore:share=0.001", "'0.001': want 0.01 to 0.5"),
             ("always", "a pin, such as always:route=north"),
+            ("budget:price=0.1", "and fees to weigh by"),
         ],
     )
     def test_what_is_no_policy_is_told_with_what_there_is(self, name, said):
@@ -215,6 +260,20 @@ class TestNames:
         monkeypatch.setattr(policy_names, "entry_points", lambda group: [entry])
         with pytest.raises(BadInput, match="'broken': want an object with `name` and `probabilities`"):
             policy_named("broken")
+
+    def test_an_entry_point_that_fails_is_refused_with_its_error(self, monkeypatch):
+        entry = EntryPoint("gone", "models.no_such_module:Policy", policy_names.GROUP)
+        monkeypatch.setattr(policy_names, "entry_points", lambda group: [entry])
+        with pytest.raises(BadInput, match="gone cannot be made \\(ModuleNotFoundError"):
+            policy_named("gone")
+
+    def test_a_budget_weighs_fees_by_its_price(self):
+        assert policy_named("budget:price=0.1", FEES) == Budget(FEES, 0.1)
+
+    @pytest.mark.parametrize("name", ["budget", "budget:price=dear", "budget:price=0.1,fee=2", "budget:price=-1"])
+    def test_a_budget_without_a_price_that_can_be_used_is_refused(self, name):
+        with pytest.raises(BadInput, match="budget"):
+            policy_named(name, FEES)
 
     def test_pins_are_read(self):
         assert read_pins("always:method=card, route=north") == {"method": "card", "route": "north"}

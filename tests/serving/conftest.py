@@ -1,5 +1,6 @@
 import asyncio
 import json
+import math
 import os
 import shutil
 import signal
@@ -9,10 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-import time
-from collections.abc import Callable, Iterator
-import math
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -267,6 +264,8 @@ def _ready(url: str) -> bool:
         return httpx.get(f"{url}/readyz").is_success
     except httpx.TransportError:
         return False
+
+
 class RedisServer:
     """A Redis of our own on a free port, that keeps nothing on disk."""
 

@@ -31,7 +31,10 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
     said = []
     rules = tmp_path / "rules.csv"
     rules.write_text(",".join(COLUMNS))
-    serve("127.0.0.1", free_port, str(tmp_path), 2, str(rules), say=said.append)
+    serve(
+        {"host": "127.0.0.1", "port": free_port, "model": str(tmp_path), "workers": 2, "rules": str(rules)},
+        say=said.append,
+    )
     ((program, words, environment),) = started
     assert words[:4] == [program, "-m", "bentoml", "serve"]
     assert environment["PAYRESCUE_PORT"] == str(free_port)
@@ -43,20 +46,44 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
 
 def test_what_is_not_asked_for_is_taken_from_the_environment(started, free_port):
     os.environ["PAYRESCUE_PORT"] = str(free_port)
-    serve(say=[].append)
+    serve({}, say=[].append)
     ((_, _, environment),) = started
     assert environment["PAYRESCUE_PORT"] == str(free_port)
     assert environment["PAYRESCUE_MODEL"] == "models:/payrescue@champion"
 
 
 def test_a_state_is_handed_to_the_server(started, free_port):
-    serve(port=free_port, state="redis://localhost:6379/0", say=[].append)
+    serve({"port": free_port, "state": "redis://localhost:6379/0"}, say=[].append)
     assert ServiceSettings.from_environment(started[0][2]).state == "redis://localhost:6379/0"
 
 
 def test_localhost_is_an_address(started, free_port):
-    serve("localhost", free_port, say=[].append)
+    serve({"host": "localhost", "port": free_port}, say=[].append)
     assert started[0][2]["PAYRESCUE_HOST"] == "127.0.0.1"
+
+
+def test_the_policy_that_is_asked_for_is_handed_to_the_server_and_wins_over_the_environment(started, free_port):
+    os.environ["PAYRESCUE_POLICY"] = "success_rate"
+    serve({"port": free_port}, say=[].append)
+    serve({"port": free_port, "policy": "explore:share=0.02"}, say=[].append)
+    told = [ServiceSettings.from_environment(environment).policy for _, _, environment in started]
+    assert told == ["success_rate", "explore:share=0.02"]
+
+
+@pytest.mark.parametrize(("policy", "warned"), [("explore", True), ("greedy", False), ("rules", False)])
+def test_draws_that_anybody_could_foretell_are_told_of(policy, warned):
+    assert ("PAYRESCUE_SALT is not set" in greeting(ServiceSettings(policy=policy))) == warned
+    assert "PAYRESCUE_SALT" not in greeting(ServiceSettings(policy=policy, salt="s3cret"))
+
+
+def test_the_salt_comes_from_the_environment_and_is_shown_nowhere(started, free_port):
+    said = []
+    os.environ["PAYRESCUE_SALT"] = "s3cret"
+    serve({"port": free_port, "policy": "explore"}, say=said.append)
+    ((_, words, environment),) = started
+    settings = ServiceSettings.from_environment(environment)
+    assert settings.salt == "s3cret"
+    assert "s3cret" not in " ".join([*words, *said, repr(settings)])
 
 
 def test_bentoml_s_own_variables_do_not_win():
@@ -76,11 +103,13 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"state": "postgresql://host/"}, "--state"),
         ({"state": "redis://host:port/0"}, "--state"),
         ({"experiments": "no/such/tests.yaml"}, r"tests\.yaml: cannot be read"),
+        ({"policy": "best"}, "policy: name 'best': want one of rules"),
+        ({"policy": "budget:price=0.04"}, "fees to weigh by"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):
     with pytest.raises(BadInput, match=named):
-        serve(port=free_port, **options)
+        serve({"port": free_port, **options})
     assert started == []
 
 
@@ -89,7 +118,7 @@ def test_a_taken_port_is_refused(started):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(BadInput, match="--port"):
-            serve(port=taken.getsockname()[1])
+            serve({"port": taken.getsockname()[1]})
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "x", "3000.5"])

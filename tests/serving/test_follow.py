@@ -260,14 +260,14 @@ class TestFollower:
         registry.aliases["champion"] = "1"
         late = make()
         late.start(0.05)
-        late.stop()
+        late.close()
         assert version(late) is None
         assert f"no model yet: {CHAMPION} is not there" in caplog.text
         asked = threading.Timer(0.1, watcher.look)
         asked.start()
         patient = make()
         patient.start(10)
-        patient.stop()
+        patient.close()
         asked.join()
         assert version(patient) == "1"
 
@@ -282,7 +282,7 @@ class TestFollower:
         registry.aliases["champion"] = "1"
         watcher.look()
         _until(lambda: version(follower) == "1")
-        follower.stop()
+        follower.close()
 
 
 def _until(happened, seconds=5.0):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from features.errors import ArtifactMismatch
+from models.policies import Explore
 from models.rules import RuleBook
 from serving import loading, resolve
 from serving.loading import Located, load, locate
@@ -125,6 +126,11 @@ class TestLoad:
         assert (served.engine.predictor is None) == fails
         assert served.engine.rules is rules
         assert load(None, rules).engine.rules is rules
+
+    def test_the_policy_chooses_by_the_deployment_s_salt(self, predictor_module, tmp_path):
+        policy = Explore(share=0.02)
+        engine = load(Located(tmp_path, "3"), policy=policy, salt="s3cret").engine
+        assert (engine.policy, engine.salt) == (policy, "s3cret")
 
     def test_a_model_without_a_card_is_served_all_the_same(self, predictor_module, tmp_path):
         served = load(Located(tmp_path, None))

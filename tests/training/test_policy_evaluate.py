@@ -69,6 +69,9 @@ def drawn():
     return attempts()
 
 
+LATE = PolicyQuestion(chosen=("route",), last=0.4, fees=FEES, resamples=100)
+
+
 @pytest.fixture(scope="module")
 def found(drawn):
     """Every kind of policy, judged by the last 1,200 decisions."""
@@ -76,8 +79,7 @@ def found(drawn):
         *("always:route=north", "always:route=harbor", "greedy", "explore", "success_rate", "rules"),
         "budget:fee=1.2",
     ]
-    question = PolicyQuestion(chosen=("route",), last=0.4, fees=FEES, resamples=100)
-    return evaluate_policies(drawn, policies, question)
+    return evaluate_policies(drawn, policies, LATE)
 
 
 @pytest.fixture(scope="module")
@@ -329,6 +331,13 @@ class TestEvaluation:
         assert value(found, "budget:fee=1.2", "fee") == pytest.approx(1.2, abs=0.25)
         assert value(found, "budget:fee=1.2") > value(found, "logged")
 
+    def test_a_budget_at_the_price_that_was_found_is_the_same_budget(self, found, drawn):
+        told = found["policies"]["budget:fee=1.2"]
+        name = f"budget:price={told['price']!r}"
+        again = evaluate_policies(drawn, [name], LATE)["policies"][name]
+        assert again["success"]["snips"] == told["success"]["snips"]
+        assert "price" not in again
+
     def test_value_is_margin_less_fee(self, found):
         told = found["policies"]["always:route=harbor"]
         p = told["success"]["snips"]["value"]
@@ -353,7 +362,7 @@ class TestEvaluation:
         with pytest.raises(BadInput, match="0 earlier attempts to learn from; want 1,000 or more"):
             evaluate_policies(drawn, ["greedy"], ROUTE)
 
-    @pytest.mark.parametrize("name", ["budget:fee=1", "budget:price=1", "budget:fee=1,success=0.3", "budget"])
+    @pytest.mark.parametrize("name", ["budget:fee=1", "budget:cost=1", "budget:fee=1,success=0.3", "budget"])
     def test_a_budget_needs_one_limit_and_fees(self, drawn, name):
         with pytest.raises(BadInput, match="policy: budget"):
             evaluate_policies(
