@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,11 +48,19 @@ class Front:
             return
         if scope["type"] == "lifespan":
             self._app = _load()
-        try:
-            await self._bentoml(scope, receive, send)
-        finally:
-            if scope["type"] == "lifespan" and self._app is not None:
-                await asyncio.to_thread(self._app.close)
+            send = _closing(self._app, send)
+        await self._bentoml(scope, receive, send)
+
+
+def _closing(app: App, send: Send) -> Send:
+    """Sends on, but closes the application before the server hears that all is done: it waits for nothing after that."""
+
+    async def sent(message: MutableMapping[str, Any]) -> None:
+        if message["type"].startswith("lifespan.shutdown"):
+            await asyncio.to_thread(app.close)
+        await send(message)
+
+    return sent
 
 
 def _load() -> App:
