@@ -31,13 +31,14 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
     said = []
     rules = tmp_path / "rules.csv"
     rules.write_text(",".join(COLUMNS))
-    serve("127.0.0.1", free_port, str(tmp_path), 2, str(rules), say=said.append)
+    serve("127.0.0.1", free_port, str(tmp_path), 2, str(rules), log="sqlite:///kept.db", say=said.append)
     ((program, words, environment),) = started
     assert words[:4] == [program, "-m", "bentoml", "serve"]
     assert environment["PAYRESCUE_PORT"] == str(free_port)
     assert environment["PAYRESCUE_MODEL"] == str(tmp_path)
     assert environment["PAYRESCUE_WORKERS"] == "2"
     assert ServiceSettings.from_environment(environment).rules == str(rules)
+    assert ServiceSettings.from_environment(environment).log == "sqlite:///kept.db"
     assert f"http://127.0.0.1:{free_port}" in said[0]
 
 
@@ -68,6 +69,8 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"host": "203.0.113.1"}, "--port"),
         ({"rules": "no/such/rules.csv"}, r"rules\.csv: cannot be read"),
         ({"fees": "no/such/fees.yaml"}, r"fees\.yaml: cannot be read"),
+        ({"log": "payrescue.db"}, "log: want a SQLAlchemy URL"),
+        ({"log": "sqlite:///no/such/folder/log.db"}, "--log"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):
