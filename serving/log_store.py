@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -21,16 +21,19 @@ from features.errors import BadInput
 from features.faults import without_numbers
 from serving.known import Known
 from serving.log_records import LoggedDecision, OutcomeConflict, OutcomeTooEarly, Told
-from serving.log_rows import row_of
+from serving.log_rows import COLUMNS, row_of
 from serving.log_settle import Asked, Kept, settle
 from serving.log_tables import DECISIONS, LOG, METADATA, OUTCOMES, VERSION
 from serving.outcomes import Outcome
 
 __all__ = ["LogStore", "Telling", "reason_of"]
 
+T = TypeVar("T")
+
 _BUSY_S = 5
 _STATEMENT_MS = 10_000
-_AT_ONCE = 5_000  # ids in one query: SQLite takes 32,766 values
+_IDS_AT_ONCE = 5_000  # SQLite takes 32,766 values in a statement
+_ROWS_AT_ONCE = 100
 _TABLES_LOCK = 0x70617972  # of PostgreSQL's advisory locks: two processes must not make the tables at once
 _MAY_PASS = {"OperationalError", "InterfaceError", "TimeoutError", "OSError", "BadInput"}
 
@@ -90,9 +93,16 @@ class LogStore:
         The results are in the order of the tellings; one that is refused does not hinder the others.
         """
         with self._writing() as connection:
-            if decisions:
-                connection.execute(sa.insert(DECISIONS), [row_of(decision) for decision in decisions])
+            for some in _chunks(decisions, _ROWS_AT_ONCE):
+                self._insert(connection, [row_of(decision) for decision in some])
             return self._tell(connection, tellings, told_at) if tellings else []
+
+    def _insert(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        # One statement, bound by hand: the request path shares Python's lock, and drivers take it again for each row
+        one = ", ".join(["%s" if self._postgres else "?"] * len(COLUMNS))
+        names = ", ".join(f'"{name}"' for name in COLUMNS)
+        statement = f"INSERT INTO {DECISIONS.name} ({names}) VALUES {', '.join([f'({one})'] * len(rows))}"  # noqa: S608
+        connection.exec_driver_sql(statement, tuple(value for row in rows for value in row))
 
     def _tell(self, connection: sa.Connection, tellings: Sequence[Telling], told_at: int) -> list[Result]:
         # Locked before anything is read: what others keep meanwhile would be missed, or written twice
@@ -243,13 +253,13 @@ def _told_row(kept: Kept, seq: int, told_at: int) -> dict[str, Any]:
     }
 
 
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    yield from (ids[i : i + _AT_ONCE] for i in range(0, len(ids), _AT_ONCE))
+def _chunks(things: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    yield from (things[i : i + most] for i in range(0, len(things), most))
 
 
 def _kept(connection: sa.Connection, ids: Sequence[str]) -> dict[str, Kept]:
     found = {}
-    for some in _chunks(ids):
+    for some in _chunks(ids, _IDS_AT_ONCE):
         for row in connection.execute(sa.select(OUTCOMES).where(OUTCOMES.c.attempt_id.in_(some))):
             told = Outcome(row.attempt_id, row.resolved_at, row.outcome, row.reason, row.evidence, row.attempt)
             found[row.attempt_id] = Kept(told, row.decision_id, row.seq)
@@ -260,7 +270,7 @@ def _asked(connection: sa.Connection, ids: Sequence[str]) -> Mapping[str, Asked]
     """The newest decision about each attempt that was asked before it, else the newest."""
     of = DECISIONS.c
     found: dict[str, Asked] = {}
-    for some in _chunks(ids):
+    for some in _chunks(ids, _IDS_AT_ONCE):
         query = (
             sa.select(of.attempt_id, of.id, of.created_at, of.p_success)
             .where(of.attempt_id.in_(some), of.shown)

@@ -15,7 +15,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar
@@ -75,10 +75,7 @@ class Front:
         gc.set_threshold(*_COLLECT_AT)
         self._go_first(scope["app"], app)
         _leave_slowly(app, settings.drain_s)
-        try:
-            await self._bentoml(scope, receive, send)
-        finally:
-            await asyncio.to_thread(app.close)
+        await self._bentoml(scope, receive, _closing(app, send))
 
     def _go_first(self, starlette: Any, ours: App) -> None:
         behind: Application = starlette.middleware_stack
@@ -91,6 +88,17 @@ class Front:
                 await behind(scope, receive, send)
 
         starlette.middleware_stack = first
+
+
+def _closing(app: App, send: Send) -> Send:
+    """Sends on, but closes the application before the server hears that all is done: it waits for nothing after that."""
+
+    async def sent(message: MutableMapping[str, Any]) -> None:
+        if message["type"].startswith("lifespan.shutdown"):
+            await asyncio.to_thread(app.close)
+        await send(message)
+
+    return sent
 
 
 def _leave_slowly(app: App, drain_s: float) -> None:

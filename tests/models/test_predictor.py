@@ -8,6 +8,7 @@ from features.definitions import feature_names
 from features.errors import ArtifactMismatch
 from features.fingerprint import fingerprint
 from features.history import features_in_passing
+from features.kernel import N_FEATURES
 from features.taxonomy import reasons
 from models.artefact import load
 from models.heads import OutcomeModel
@@ -149,6 +150,15 @@ class TestPredictor:
         kept = (dict(attempt), [dict(one) for one in previous])
         predictor.candidate_success(attempt, previous, CANDIDATES)
         assert kept == (attempt, previous)
+
+    def test_the_features_of_the_last_question_are_told_and_of_no_other(self, predictor, retry):
+        attempt, previous = retry
+        predictor.outcome(attempt, previous)
+        told = predictor.features_of(attempt, previous)
+        assert told.shape == (N_FEATURES,)
+        assert predictor.features_of({**attempt}, previous) is None
+        predictor.outcome({**attempt}, previous)
+        assert predictor.features_of(attempt, previous) is None
 
     def test_values_never_seen_are_answered(self, predictor, retry):
         attempt, previous = retry

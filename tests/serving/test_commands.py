@@ -32,7 +32,14 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
     rules = tmp_path / "rules.csv"
     rules.write_text(",".join(COLUMNS))
     serve(
-        {"host": "127.0.0.1", "port": free_port, "model": str(tmp_path), "workers": 2, "rules": str(rules)},
+        {
+            "host": "127.0.0.1",
+            "port": free_port,
+            "model": str(tmp_path),
+            "workers": 2,
+            "rules": str(rules),
+            "log": "sqlite:///kept.db",
+        },
         say=said.append,
     )
     ((program, words, environment),) = started
@@ -41,6 +48,7 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
     assert environment["PAYRESCUE_MODEL"] == str(tmp_path)
     assert environment["PAYRESCUE_WORKERS"] == "2"
     assert ServiceSettings.from_environment(environment).rules == str(rules)
+    assert ServiceSettings.from_environment(environment).log == "sqlite:///kept.db"
     assert f"http://127.0.0.1:{free_port}" in said[0]
 
 
@@ -105,6 +113,8 @@ def test_bentoml_s_own_variables_do_not_win():
         ({"experiments": "no/such/tests.yaml"}, r"tests\.yaml: cannot be read"),
         ({"policy": "best"}, "policy: name 'best': want one of rules"),
         ({"policy": "budget:price=0.04"}, "fees to weigh by"),
+        ({"log": "payrescue.db"}, "log: want a SQLAlchemy URL"),
+        ({"log": "sqlite:///no/such/folder/log.db"}, "--log"),
     ],
 )
 def test_what_cannot_be_served_is_refused_by_name(started, free_port, options, named):

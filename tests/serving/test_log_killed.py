@@ -1,6 +1,8 @@
-"""A service that is killed while outcomes come in has lost none that it acknowledged."""
+"""A service that is killed while outcomes come in has lost none that it acknowledged; one that is stopped, nothing."""
 
+import sqlite3
 import threading
+from contextlib import closing
 
 import httpx
 
@@ -9,7 +11,7 @@ from serving.log_store import LogStore
 RESOLVED = "2026-01-05T09:30:21Z"
 
 
-def test_a_kill_loses_no_acknowledged_outcome(serving_at, tmp_path):
+def test_a_kill_loses_no_acknowledged_outcome_and_a_stop_no_decision(serving_at, tmp_path, question):
     acknowledged = [[] for _ in range(8)]
     enough = threading.Event()
 
@@ -49,3 +51,8 @@ def test_a_kill_loses_no_acknowledged_outcome(serving_at, tmp_path):
     with serving_at(tmp_path) as (url, _):
         again = {"attempt_id": next(iter(told)), "resolved_at": RESOLVED, "outcome": "success"}
         assert httpx.post(f"{url}/v1/outcomes", json=again).json()["duplicates"] == 1
+        assert httpx.post(f"{url}/v1/score", json=question).status_code == 200
+    # Stopped, and not killed, it has written what waited, and left the log in one file
+    assert [path.name for path in tmp_path.glob("payrescue-log.db*")] == ["payrescue-log.db"]
+    with closing(sqlite3.connect(tmp_path / "payrescue-log.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM payrescue_decisions").fetchone() == (1,)

@@ -1,8 +1,11 @@
-"""`POST /v1/outcomes` over HTTP: what is answered, and that it tells the truth."""
+"""`POST /v1/outcomes` over HTTP, and what the other addresses leave in the log."""
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
 
+import numpy as np
 import pytest
 
 from models.engine import Engine
@@ -53,6 +56,36 @@ def test_each_question_of_a_batch_is_kept(keeping, send, question, log):
     send(keeping, "POST", "/v1/score/batch", questions)
     outcomes = [{"attempt_id": f"a{i}", "resolved_at": "2026-01-05T09:30:21Z", "outcome": "success"} for i in range(3)]
     assert send(keeping, "POST", "/v1/outcomes", outcomes).json()["unknown_attempts"] == 0
+
+
+class Featured:
+    """A model that has features to show."""
+
+    fingerprint = "sha256:1"
+    code_text = plausible = None
+
+    def outcome(self, attempt, previous):
+        return [0.6, 0.1, 0.1, 0.1, 0.1]
+
+    def candidate_success(self, attempt, previous, candidates):
+        return [0.5 for _ in candidates]
+
+    def features_of(self, attempt, previous):
+        return np.array([1.5, np.nan], np.float32)
+
+
+def test_a_decision_is_kept_with_the_features_that_it_was_made_by(log, send, question, tmp_path):
+    app = App(Engine(Featured(), version="7"), log=log)
+    del question["evidence"]
+    send(app, "POST", "/v1/score", question)
+    send(app, "POST", "/v1/score", question, headers={"x-deadline-ms": "0"})
+    app.close()
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection:
+        columns = "features, fingerprint, model_version, degraded, p_success, latency_us"
+        by_model, by_rules = connection.execute(f"SELECT {columns} FROM payrescue_decisions ORDER BY id").fetchall()
+    assert by_model[:5] == (np.array([1.5, np.nan], "<f4").tobytes(), "sha256:1", "7", 0, 0.6)
+    assert by_rules[0] is None
+    assert 0 < by_model[5] < 10_000_000
 
 
 def test_another_outcome_conflicts_and_its_place_is_pointed_at(keeping, send, told):

@@ -54,6 +54,11 @@ def test_candidates_that_are_absent_differ_from_none_at_all(question, now):
     assert reader.read(question, now=now).candidates is None
 
 
+def test_a_customer_is_known_by_a_pseudonym_alone(question, now):
+    question["attempt"]["customer_id"] = "someone@example.com"
+    assert pointers(question, now) == ["/attempt/customer_id"]
+
+
 def test_text_may_hold_spaces_of_other_scripts(question, now):
     question["attempt"]["merchant_category"] = "本\u3000雑誌\xa0"
     assert reader.read(question, now=now).attempt["merchant_category"] == "本\u3000雑誌\xa0"
