@@ -31,7 +31,7 @@ class _Asked(NamedTuple):
     request: ScoreRequest
     shown: Mapping[str, Any]
     shadow: Shadow
-    loop: asyncio.AbstractEventLoop  # of the requests: what is known now is asked for there
+    loop: asyncio.AbstractEventLoop | None  # of the requests: what is known now, if that is kept, is asked for there
 
 
 class Shadows:
@@ -55,7 +55,8 @@ class Shadows:
             if len(self._waiting) >= _MOST_WAITING:
                 self.dropped += 1
                 continue
-            self._waiting.append(_Asked(request, answer, shadow, asyncio.get_running_loop()))
+            loop = asyncio.get_running_loop() if shadow.served.state is not None else None
+            self._waiting.append(_Asked(request, answer, shadow, loop))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._score, name="shadows", daemon=True)
                 self._thread.start()
@@ -115,6 +116,6 @@ class Shadows:
     def _past(asked: _Asked) -> OnlinePast | None:
         """What is known now to the challenger; None where nothing is kept beside what it carries."""
         state, engine = asked.shadow.served.state, asked.shadow.served.engine
-        if state is None:
+        if state is None or asked.loop is None:
             return None
         return asyncio.run_coroutine_threadsafe(state.past(asked.request, engine), asked.loop).result(_PATIENCE_S)

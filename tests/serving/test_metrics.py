@@ -74,7 +74,7 @@ def test_the_labels_are_few_whatever_is_asked():
 
 
 def test_suggestions_and_causes_are_counted(send, question, app, rules_app):
-    for engine, deadline, cause in ((app._engine, "0", "deadline"), (rules_app._engine, "900", "no_model")):
+    for engine, deadline, cause in ((app._models.lineup().champion.engine, "0", "deadline"), (rules_app._models.lineup().champion.engine, "900", "no_model")):
         meters = Meters()
         counted = App(engine, meters=meters, clock=lambda: NOW)
         send(counted, "POST", "/v1/score", question, headers={"x-deadline-ms": deadline})
@@ -86,9 +86,9 @@ def test_suggestions_and_causes_are_counted(send, question, app, rules_app):
 
 def test_a_model_that_fails_is_an_error(send, question, app, monkeypatch, caplog):
     meters = Meters()
-    monkeypatch.setattr(type(app._engine.predictor), "outcome", lambda *_: 1 / 0)
+    monkeypatch.setattr(type(app._models.lineup().champion.engine.predictor), "outcome", lambda *_: 1 / 0)
     with caplog.at_level(logging.CRITICAL):
-        send(App(app._engine, meters=meters, clock=lambda: NOW), "POST", "/v1/score", question)
+        send(App(app._models.lineup().champion.engine, meters=meters, clock=lambda: NOW), "POST", "/v1/score", question)
     assert samples(meters)["payrescue_degraded_total", "error"] == 1
 
 

@@ -37,7 +37,7 @@ class Slow:
     def __init__(self, seconds=0.0, error=None):
         self.seconds, self.error, self.scored = seconds, error, threading.Event()
 
-    def score(self, request, *, request_id, rules_only=False):
+    def score(self, request, *, request_id, rules_only=False, past=None):
         time.sleep(self.seconds)
         self.scored.set()
         if self.error is not None:

@@ -325,6 +325,7 @@ def test_what_fails_for_a_reason_that_is_not_in_the_model_is_tried_again_later(v
     def prepare(served):
         if broken[0]:
             raise TimeoutError
+        return served
 
     swap = Swap(clock=lambda: now[0], prepare=prepare)
     located = Located(versions["hopeful"], "1")
@@ -343,6 +344,7 @@ def test_a_model_is_prepared_before_it_answers_and_refused_if_that_fails(version
         seen.append((served.engine.version, swap.of(URI)))
         if served.engine.version == "2":
             raise ConnectionError(PAN)
+        return served
 
     swap = Swap(clock=lambda: 1, prepare=prepare)
     assert swap.put(URI, Located(versions["hopeful"], "1"))
