@@ -207,14 +207,13 @@ class App:
         return {"status": "alive"}
 
     async def _ready(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
-        served, shadows = self._models.lineup().champion, self._shadows
+        served = self._models.lineup().champion
         return {
             "status": "ready",
             "version": served.engine.version,
             "degraded": served.engine.predictor is None,
             "since": iso(served.since),
             **self._models.status(),
-            **({"shadows": shadows.counts()} if shadows is not None else {}),
         }
 
 

@@ -58,10 +58,6 @@ class Shadows:
                 self._thread.start()
             self._some.set()
 
-    def counts(self) -> dict[str, int]:
-        """How many were scored, dropped, and failed."""
-        return {"scored": self.scored, "dropped": self.dropped, "failed": self.failed}
-
     def stop(self) -> None:
         """End the thread; what waits is dropped."""
         self._stopped = True
