@@ -10,6 +10,7 @@ from features.columns import OUTCOMES
 from features.errors import BadInput
 from features.kernel import N_FEATURES
 from models.artefact import load, save
+from models.predictor import Predictor
 from models.tables import diagnose_table, matrix_of, recommend_table, score_table
 from training.train import prepare, train
 
@@ -41,6 +42,12 @@ def test_scores_are_those_of_training_whatever_the_road(trained, table, tmp_path
     first = score_table(trained.artefact, table)
     pd.testing.assert_frame_equal(again, first)
     assert np.allclose(first[[f"p_{name}" for name in OUTCOMES]].sum(axis=1), 1.0)
+
+
+def test_a_trained_model_ships_golden_rows_with_reasons_and_loads_by_them(trained, tmp_path):
+    save(trained.artefact, tmp_path / "model")
+    assert Predictor.load(tmp_path / "model").plausible == trained.artefact.plausible
+    assert [len(row["reasons"]) > 1 for row in trained.artefact.golden] == [True] * 5
 
 
 def test_scoring_with_history_gives_the_features_of_training(trained, table):
