@@ -229,6 +229,17 @@ class TestTheOnlineState:
         assert blocked(answer) == both("visa_declines_30_days")
         assert "ConnectionError" in caplog.text
 
+    def test_of_an_earlier_attempt_s_card_it_is_asked_with_the_payment_s_customer(self):
+        customers = []
+
+        class Told:
+            def declines(self, attempt, *, since, one_amount):
+                customers.append((attempt["method"], attempt.get("customer_id")))
+                return 0
+
+        ask(None, declines(1, card_brand="visa"), method="wallet", customer_id="c9", state=Told())
+        assert ("card", "c9") in customers
+
     def test_it_is_not_asked_once_a_deadline_has_passed(self):
         state = Kept(99)
         engine = Engine(Model(), state=state)
