@@ -18,7 +18,7 @@ from models.policies import Always, Budget, Explore, Greedy, Policy
 from models.policy_names import policy_named, read_pins
 from training.policy_budget import bargains, price_for
 from training.policy_log import ACTION, Log, read_log
-from training.policy_model import cross_fitted, fit_option_model, situations
+from training.policy_model import OptionModel, cross_fitted, fit_option_model, situations
 from training.policy_options import option_success
 from training.policy_targets import Standing, Target, always, by_policy, by_scores, logged, standing
 from training.policy_value import doubt_of, estimates, weigh
@@ -171,11 +171,11 @@ class _Bench:
             self.tell("asking the model about every option")
             past = self.everything[~self.everything["attempt_id"].isin(log.table["attempt_id"])]
             return option_success(self.artefact, log.table, log.options, log.open, past if len(past) else None)
-        return self.learnt
+        return self.learnt.success(self.situations[0][self.is_judged])
 
     @cached_property
-    def learnt(self) -> Array:
-        """The same by a model of the earlier decisions alone."""
+    def learnt(self) -> OptionModel:
+        """What the earlier decisions alone teach."""
         earlier = self.earlier
         if len(earlier) < _LEAST_TO_LEARN or len(np.unique(earlier.success)) < 2:
             raise BadInput(
@@ -184,11 +184,10 @@ class _Bench:
                 "and failures: give --history or --last, or a trained model by --model",
             )
         matrix, coded = self.situations
-        model = fit_option_model(
+        return fit_option_model(
             matrix[self.is_earlier], coded, earlier.done, earlier.success, len(earlier.options),
             seed=self.question.seed, threads=self.question.threads,
         )  # fmt: skip
-        return model.success(matrix[self.is_judged])
 
     @cached_property
     def tried(self) -> Array:
@@ -196,7 +195,7 @@ class _Bench:
         matrix, coded = self.situations
         return cross_fitted(
             matrix[self.is_earlier], coded, self.earlier, np.ones(len(self.earlier), bool),
-            folds=_FOLDS, seed=self.question.seed, threads=self.question.threads,
+            folds=_FOLDS, seed=self.question.seed, threads=self.question.threads, shares=self.learnt.shares,
         )  # fmt: skip
 
     def target(self, name: str) -> Target:
@@ -236,7 +235,7 @@ class _Bench:
         if limit == "price":
             success, price = self.foreseen, Budget(fees, asked["price"]).price
         else:
-            success, earlier = self.learnt, self.earlier
+            success, earlier = self.learnt.success(self.situations[0][self.is_judged]), self.earlier
             price = price_for(self.tried, _expected_fee(earlier, fees, self.tried), earlier.open, **asked)
             self.prices[name] = price
         worth = bargains(success, _expected_fee(self.judged, fees, success), price)
