@@ -35,9 +35,11 @@ bench-serving: $(READY)  ## measure the service over HTTP against its peers, int
 serve: $(READY)  ## answer checkout on port 3000: by the champion; with no model yet, by the rules
 	@$(BIN)/payrescue serve
 
-constraints: $(READY)  ## write constraints.txt anew from pyproject.toml: today's versions, with their hashes
+constraints: $(READY)  ## write constraints.txt and deploy/requirements.txt anew from pyproject.toml: today's versions, with hashes
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file constraints.txt pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --constraint constraints.txt \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file deploy/requirements.txt pyproject.toml
 
 help:  ## list these targets
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / {printf "  make %-15s %s\n", $$1, $$2}' Makefile

@@ -8,6 +8,7 @@ import pytest
 from features.errors import BadInput
 from models.rules import COLUMNS
 from serving.commands import command, greeting, serve
+from serving.keys import add_key
 from serving.settings import ServiceSettings
 
 
@@ -159,3 +160,37 @@ def test_importing_stays_light(module, unwanted):
     code = f"import sys, {module}; print(*sorted({unwanted!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
+
+
+@pytest.fixture
+def keys(tmp_path):
+    path = tmp_path / "keys.yaml"
+    add_key(path, "checkout", ["score"], created="2026-01-05")
+    return str(path)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_another_address_than_loopback_wants_keys_and_says_how_to_get_them(started, free_port, host):
+    with pytest.raises(BadInput, match=r"--host .*want 127\.0\.0\.1, or keys: payrescue keys add"):
+        serve(host, free_port)
+    assert started == []
+
+
+def test_with_keys_it_listens_anywhere_and_hands_them_on(started, free_port, keys):
+    said = []
+    serve("0.0.0.0", free_port, "none", keys=keys, access_log="0.5", say=said.append)
+    settings = ServiceSettings.from_environment(started[0][2])
+    assert (settings.keys, settings.access_log) == (keys, 0.5)
+    assert "-H 'authorization: Bearer KEY'" in said[0]
+
+
+def test_keys_that_cannot_be_read_are_refused(started, free_port):
+    with pytest.raises(BadInput, match=r"keys\.yaml: cannot be read"):
+        serve(port=free_port, keys="no/such/keys.yaml")
+    assert started == []
+
+
+@pytest.mark.parametrize("text", ["yes", "-1", "1.5", "nan"])
+def test_a_share_of_the_access_log_that_is_none_is_refused_by_its_variable(started, free_port, text):
+    with pytest.raises(BadInput, match="PAYRESCUE_ACCESS_LOG"):
+        serve(port=free_port, access_log=text)
