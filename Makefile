@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := all
-.PHONY: all setup demo test lint bench bench-decisions bench-serving serve constraints help clean
+.PHONY: all setup demo test test-faults lint bench bench-decisions bench-serving serve constraints help clean
 
 all: setup help
 
@@ -16,6 +16,9 @@ demo: $(READY)  ## the main job on made-up payments: simulate, train, serve, ask
 
 test: $(READY)  ## run the tests
 	$(BIN)/python -m pytest
+
+test-faults: $(READY)  ## what faults and abuse do to the service, with figures; wants Redis and PostgreSQL installed
+	PAYRESCUE_REQUIRE_STORES=1 PAYRESCUE_CASES=2000 $(BIN)/python -m pytest -m faults
 
 lint: $(READY)  ## style, types, and who may import whom
 	$(BIN)/ruff check

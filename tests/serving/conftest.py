@@ -221,12 +221,13 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def serving_at() -> Callable[..., Any]:
-    """Starts a real server, without a model, in a folder; gives its URL, and what kills it and its workers at once."""
+    """Starts a real server, without a model if none is named, in a folder; gives its URL, and what kills all of it at once."""
 
     @contextmanager
     def _serving_at(folder: Path, **settings: Any) -> Iterator[tuple[str, Callable[[], None]]]:
         port = _free_port()
-        words, environment = command(ServiceSettings(port=port, model="none", **settings), os.environ)
+        told = ServiceSettings(**{"port": port, "model": "none", **settings})
+        words, environment = command(told, os.environ)
         environment["PYTHONPATH"] = str(Path(serving.__file__).parents[1])  # this tree, whichever is installed
         url = f"http://127.0.0.1:{port}"
         with (folder / "server.log").open("ab") as log:

@@ -74,7 +74,10 @@ def test_the_labels_are_few_whatever_is_asked():
 
 
 def test_suggestions_and_causes_are_counted(send, question, app, rules_app):
-    for engine, deadline, cause in ((app._models.lineup().champion.engine, "0", "deadline"), (rules_app._models.lineup().champion.engine, "900", "no_model")):
+    for engine, deadline, cause in (
+        (app._models.lineup().champion.engine, "0", "deadline"),
+        (rules_app._models.lineup().champion.engine, "900", "no_model"),
+    ):
         meters = Meters()
         counted = App(engine, meters=meters, clock=lambda: NOW)
         send(counted, "POST", "/v1/score", question, headers={"x-deadline-ms": deadline})
