@@ -73,23 +73,48 @@ def test_the_labels_are_few_whatever_is_asked():
     assert before < 250
 
 
-def test_suggestions_and_causes_are_counted(send, question, app, rules_app):
-    for engine, deadline, cause in ((app._engine, "0", "deadline"), (rules_app._engine, "900", "no_model")):
-        meters = Meters()
-        counted = App(engine, meters=meters, clock=lambda: NOW)
-        send(counted, "POST", "/v1/score", question, headers={"x-deadline-ms": deadline})
-        send(counted, "POST", "/v1/score/batch", [question, question], headers={"x-deadline-ms": deadline})
-        found = samples(meters)
-        assert found["payrescue_degraded_total", cause] == 3
-        assert sum(found["payrescue_suggestions_total", action] for action in ACTIONS) == 3
+class Model:
+    """A model that says the same of everything, or fails."""
+
+    fingerprint, code_text, plausible = "sha256:0", None, None
+
+    def __init__(self, *, fails=False):
+        self.fails = fails
+
+    def ways_to_pay(self, country):
+        return []
+
+    def outcome(self, attempt, previous):
+        return [0.6, 0.1, 0.1, 0.1, 1 / 0 if self.fails else 0.1]
+
+    def candidate_success(self, attempt, previous, candidates):
+        return [0.5 for _ in candidates]
+
+    def reasons(self, attempt, previous, evidence):
+        return {"generic_decline": 1.0}
 
 
-def test_a_model_that_fails_is_an_error(send, question, app, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("model", "deadline", "cause"),
+    [
+        (None, "900", "no_model"),
+        (Model(), "0", "deadline"),
+        (Model(fails=True), "60000", "error"),
+        (Model(), "60000", None),
+    ],
+)
+def test_suggestions_and_what_degraded_them_are_counted(send, question, model, deadline, cause, caplog):
     meters = Meters()
-    monkeypatch.setattr(type(app._engine.predictor), "outcome", lambda *_: 1 / 0)
+    app = App(Engine(model), meters=meters, clock=lambda: NOW)
+    headers = {"x-deadline-ms": deadline}
     with caplog.at_level(logging.CRITICAL):
-        send(App(app._engine, meters=meters, clock=lambda: NOW), "POST", "/v1/score", question)
-    assert samples(meters)["payrescue_degraded_total", "error"] == 1
+        send(app, "POST", "/v1/score", question, headers=dict(headers))
+        send(app, "POST", "/v1/score/batch", [question, question], headers=dict(headers))
+    found = samples(meters)
+    assert sum(found["payrescue_suggestions_total", action] for action in ACTIONS) == 3
+    assert {why: found["payrescue_degraded_total", why] for why in CAUSES} == dict.fromkeys(CAUSES, 0) | (
+        {cause: 3} if cause else {}
+    )
 
 
 def test_problems_are_counted_by_code(send, question):
