@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
+import payrescue
 from features.errors import BadInput
 from models.rules import COLUMNS
 from serving.commands import command, greeting, serve
@@ -169,28 +171,37 @@ def keys(tmp_path):
     return str(path)
 
 
+def give_serve(port, *words):
+    return CliRunner().invoke(payrescue.main, ["serve", "--port", str(port), "--model", "none", *words])
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_another_address_than_loopback_wants_keys_and_says_how_to_get_them(started, free_port, host):
-    with pytest.raises(BadInput, match=r"--host .*want 127\.0\.0\.1, or keys: payrescue keys add"):
-        serve(host, free_port)
-    assert started == []
+    done = give_serve(free_port, "--host", host)
+    assert (done.exit_code, started) == (2, [])
+    assert f"--host '{host}': want 127.0.0.1, or keys: payrescue keys add" in done.stderr
 
 
 def test_with_keys_it_listens_anywhere_and_hands_them_on(started, free_port, keys):
-    said = []
-    serve("0.0.0.0", free_port, "none", keys=keys, access_log="0.5", say=said.append)
+    done = give_serve(free_port, "--host", "0.0.0.0", "--keys", keys, "--access-log", "0.5")
+    assert done.exit_code == 0, done.output
     settings = ServiceSettings.from_environment(started[0][2])
     assert (settings.keys, settings.access_log) == (keys, 0.5)
-    assert "-H 'authorization: Bearer KEY'" in said[0]
+
+
+def test_the_greeting_shows_where_the_key_goes(keys):
+    assert "-H 'authorization: Bearer KEY'" in greeting(ServiceSettings(keys=keys))
+    assert "Bearer" not in greeting(ServiceSettings())
 
 
 def test_keys_that_cannot_be_read_are_refused(started, free_port):
-    with pytest.raises(BadInput, match=r"keys\.yaml: cannot be read"):
-        serve(port=free_port, keys="no/such/keys.yaml")
-    assert started == []
+    done = give_serve(free_port, "--keys", "no/such/keys.yaml")
+    assert (done.exit_code, started) == (2, [])
+    assert "keys.yaml: cannot be read" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["yes", "-1", "1.5", "nan"])
 def test_a_share_of_the_access_log_that_is_none_is_refused_by_its_variable(started, free_port, text):
-    with pytest.raises(BadInput, match="PAYRESCUE_ACCESS_LOG"):
-        serve(port=free_port, access_log=text)
+    done = give_serve(free_port, f"--access-log={text}")
+    assert (done.exit_code, started) == (2, [])
+    assert "PAYRESCUE_ACCESS_LOG" in done.stderr
