@@ -14,6 +14,7 @@ BENCHMARKS = {
     "features": "benchmarks.features",
     "training": "benchmarks.training",
     "engine": "benchmarks.engine",
+    "state": "benchmarks.state",
     "quality": "benchmarks.quality",
     "rules": "benchmarks.rules",
     "codes": "benchmarks.codes",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,8 +121,8 @@ class Predictor:
 
     def on(self, past: Past) -> Predictor:
         """This predictor, looking back on another past."""
-        other = copy(self)
-        other._past = past
+        other = Predictor.__new__(Predictor)  # copy.copy would cost a request 5 microseconds
+        vars(other).update(vars(self), _past=past)
         return other
 
     def slots_of(

@@ -139,7 +139,9 @@ class Standing:
             return None
         earlier = [past for past in earlier if not _another_card(past, reference)]
         brand = next((past["card_brand"] for past in (reference, *earlier) if past.get("card_brand")), None)
-        mine = _Credential(reference)
+        # Whoever pays, pays all of it: an earlier attempt need not repeat the customer
+        customer = attempt.get("customer_id")
+        mine = _Credential(reference if "customer_id" in reference else {**reference, "customer_id": customer})
         typed_anew = self._codes is None and not (attempt.get("stored") or attempt.get("network_token"))
         for past in earlier:
             said = said_by(past, past.get("card_brand") or brand)
@@ -178,9 +180,7 @@ class Standing:
         if self._state is not None:
             asked = (mine.reference["method"], since, one_amount)
             if asked not in self._counted:
-                # Whoever pays, pays all of it: an earlier attempt need not repeat the customer
-                reference = {"customer_id": self._attempt.get("customer_id"), **mine.reference}
-                self._counted[asked] = self._state.declines(reference, since=since, one_amount=one_amount)
+                self._counted[asked] = self._state.declines(mine.reference, since=since, one_amount=one_amount)
             count += self._counted[asked]
         return count >= rule.limit
 

@@ -45,7 +45,8 @@ def credential_of(attempt: Row) -> str | None:
     customer = attempt.get("customer_id")
     if not customer:
         return None
-    return "\x1f".join([customer, *((attempt.get(name) or "").casefold() for name in _PARTS)])
+    told = "\x1f".join([attempt.get(name) or "" for name in _PARTS])
+    return f"{customer}\x1f{told.casefold()}"
 
 
 def decline_of(ended: Row) -> Decline | None:
@@ -60,11 +61,11 @@ def _as_decline(attempt: Row) -> Decline:
 
 def count(declines: Iterable[Decline], attempt: Row, *, since: int, one_amount: bool) -> int:
     """How many of a credential's declines began after `since`, in other payments; of the attempt's amount, if `one_amount`."""
+    recent = [one for one in declines if one.at > since]
+    if not recent:
+        return 0
     mine = _as_decline(attempt)
-    return sum(
-        one.at > since and one.payment != mine.payment and (not one_amount or one.amount == mine.amount)
-        for one in declines
-    )
+    return sum(one.payment != mine.payment and (not one_amount or one.amount == mine.amount) for one in recent)
 
 
 def added(declines: Iterable[Decline], new: Decline) -> tuple[Decline, ...]:

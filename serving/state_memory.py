@@ -102,12 +102,13 @@ class MemoryState:
 class _Past:
     """What one request looks back on: all of it is in the state, under its lock."""
 
-    __slots__ = ("_state",)
+    __slots__ = ("_asked", "_state")
 
     missed = False
 
     def __init__(self, state: MemoryState) -> None:
         self._state = state
+        self._asked: tuple[Mapping[str, Any] | None, tuple[Decline, ...]] = (None, ())
 
     @property
     def lock(self) -> AbstractContextManager[object]:
@@ -125,5 +126,8 @@ class _Past:
         return entered in state._ids or entered in state._older_ids or had(attempt, state._until)
 
     def declines(self, attempt: Mapping[str, Any], *, since: int, one_amount: bool) -> int:
-        kept = self._state._declines.get(credential_of(attempt) or "", ())
-        return count(kept, attempt, since=since, one_amount=one_amount)
+        asked, kept = self._asked
+        if asked is not attempt:  # each rule asks about the same one
+            kept = self._state._declines.get(credential_of(attempt) or "", ())
+            self._asked = attempt, kept
+        return count(kept, attempt, since=since, one_amount=one_amount) if kept else 0
