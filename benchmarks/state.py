@@ -41,6 +41,8 @@ PAYMENTS, SEED, OUTCOMES, CALLS = 90_000, 7, 100_000, 2_000
 class Constant:
     """A model that costs nothing, so that what is around it is measured."""
 
+    tells_all = False
+
     reason = None
 
     def success_probability(self, matrix: Any, *, few: bool = False) -> Any:  # noqa: ARG002  as a model has it

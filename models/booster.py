@@ -24,7 +24,7 @@ __all__ = ["Booster"]
 Array = npt.NDArray[Any]
 
 _NAN_IS_MISSING = 2  # LightGBM's missing types: 0 none (NaN counts as 0), 1 zero, 2 NaN
-_TOGETHER = 8  # walks that advance side by side: enough to hide the time that each step waits for memory
+_TOGETHER = 12  # walks that advance side by side: enough to hide the time that each step waits for memory
 _NO_TREES = "these are no boosted trees in LightGBM's text form, or they are damaged"
 _BLOCK = 512  # rows that go through all trees together, few enough to stay in the cache
 

@@ -201,11 +201,13 @@ class Engine:
         self, request: ScoreRequest, request_id: str, predictor: Predictor | None, state: AttemptState | None
     ) -> dict[str, Any]:
         attempt, previous = request.attempt, request.previous
-        outcome = predictor.outcome(attempt, previous) if predictor is not None else None
         if request.evidence is None:
+            outcome = predictor.outcome(attempt, previous) if predictor is not None else None
             verdict = self._before(request, predictor, outcome, state)
         else:
             verdict = self._after(request, request.evidence, predictor, state)
+            # Asked last: by now the predictor has told it together with the candidates
+            outcome = predictor.outcome(attempt, previous) if predictor is not None else None
         return {
             "request_id": request_id,
             "attempt_id": attempt["attempt_id"],

@@ -172,9 +172,14 @@ class OutcomeModel:
     category_shares: tuple[float, float, float, float]
     blend: Blend = Blend()
 
+    @property
+    def tells_all(self) -> bool:
+        """Whether P(success) comes of the same scores as the other outcomes do."""
+        return bool(self.blend.staged) and self.stages is not None
+
     def success_probability(self, matrix: Array, *, few: bool = False) -> Array:
         """P(success), shape (n,)."""
-        if self.blend.staged and self.stages is not None:
+        if self.tells_all:
             told: Array = self.outcome_probability(matrix, few=few)[:, 0]
             return told
         alone = np.empty(len(matrix))

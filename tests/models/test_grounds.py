@@ -27,6 +27,8 @@ CANDIDATES = [
 class Dice:
     """A model whose scores are chance, so that anything may seem to have moved them."""
 
+    tells_all = False
+
     reason = None
 
     def __init__(self):
@@ -38,6 +40,8 @@ class Dice:
 
 class ByColumn:
     """A model that looks at one column: the higher the better, a missing one is worst."""
+
+    tells_all = False
 
     reason = None
 

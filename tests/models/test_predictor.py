@@ -185,6 +185,8 @@ class TestPredictor:
 class Looking:
     """A model that keeps what it is shown."""
 
+    tells_all = False
+
     reason = None
 
     def success_probability(self, matrix, *, few):

@@ -53,6 +53,8 @@ class Watched(Engine):
 class Steady:
     """A model that says the same of all features: only they are looked at here."""
 
+    tells_all = False
+
     reason = None
 
     def success_probability(self, matrix, *, few=False):

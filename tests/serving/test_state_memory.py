@@ -32,6 +32,8 @@ class Log:
 
 
 class Steady:
+    tells_all = False
+
     reason = None
 
     def success_probability(self, matrix, *, few=False):
