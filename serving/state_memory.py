@@ -30,9 +30,8 @@ _KEPT_CUSTOMERS = 0.4  # of as many slots, of which a customer has two
 class MemoryState:
     """The state of one process. Its base's history moves.
 
-    A request holds `lock` while it is scored, and what the log brings enters in between, a few outcomes at a time. It may
-    be slots of customers that are forgotten, identifiers or credentials, where there are very many: what it remembers is
-    bounded.
+    A request holds its lock while it is scored, and what the log brings enters in between, a few outcomes at a time. What is
+    remembered is bounded: of very many customers, credentials or attempts, those not seen for longest are forgotten.
     """
 
     misses = 0
