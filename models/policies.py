@@ -193,7 +193,7 @@ class Always:
 class Budget:
     """The most success for the fees: success probability less `price` times the fee to be expected.
 
-    `price` is what one major unit of fee must bring, in probability; `training.policy_budget.price_for` finds the one at
+    `price` is what one major unit of fee must bring, in probability; `training.policy_budget.border` finds the one at
     which the average fee keeps to a limit. Ways without a success probability are not weighed; those that no fee is named
     for cost nothing.
     """

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from features.errors import BadInput, Fault
 
-__all__ = ["bargains", "price_for"]
+__all__ = ["Border", "bargains", "border"]
 
 Array = npt.NDArray[Any]
 
 _STEPS = 60
 _HIGHEST = 1e3
+
+
+class Border(NamedTuple):
+    """Two prices next to each other, with the limit between them: `price` keeps to it, `other` does not.
+
+    Where `share` of the decisions go by `other`, the limit is met on average.
+    """
+
+    price: float
+    other: float
+    share: float
 
 
 def bargains(success: Array, fees: Array, price: float) -> Array:
@@ -23,10 +34,10 @@ def bargains(success: Array, fees: Array, price: float) -> Array:
     return worth
 
 
-def price_for(
+def border(
     success: Array, fees: Array, usable: Array, *, fee: float | None = None, success_of: float | None = None
-) -> float:
-    """The price, in probability per unit of fee, at which the best bargains keep to a limit on average.
+) -> Border:
+    """The prices, in probability per unit of fee, between which the best bargains meet a limit on average.
 
     Either the average `fee` is to be no more than that, at the lowest such price; or the average success is to be at least
     `success_of`, at the highest. `success` and `fees` (n, k) are what is to be expected of each option, of which the
@@ -40,7 +51,7 @@ def price_for(
 
     if fee is not None:
         if average(0.0)[0] <= fee:
-            return 0.0
+            return Border(0.0, 0.0, 0.0)
         least = average(_HIGHEST)[0]
         if least > fee:
             raise BadInput(
@@ -54,7 +65,7 @@ def price_for(
             raise BadInput("--policy", [Fault("budget:success", allowed, seen=f"{success_of:g}")])
         low, high = 0.0, _HIGHEST  # good enough, too dear
         if average(high)[1] >= success_of:
-            return high
+            return Border(high, high, 0.0)
     else:
         raise BadInput("--policy", [Fault("budget", "fee=LIMIT or success=SHARE")])
     for _ in range(_STEPS):
@@ -62,4 +73,7 @@ def price_for(
         spent, reached = average(middle)
         enough = spent <= fee if fee is not None else reached < (success_of or 0.0)
         low, high = (low, middle) if enough else (middle, high)
-    return float(high if fee is not None else low)
+    (spent, reached), (least, fewest) = average(low), average(high)
+    if fee is not None:
+        return Border(float(high), float(low), (fee - least) / (spent - least))
+    return Border(float(low), float(high), (reached - (success_of or 0.0)) / (reached - fewest))

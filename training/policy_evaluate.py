@@ -16,7 +16,7 @@ from models.artefact import Artefact
 from models.fees import Fees
 from models.policies import Always, Budget, Explore, Greedy, Policy
 from models.policy_names import policy_named, read_pins
-from training.policy_budget import bargains, price_for
+from training.policy_budget import Border, bargains, border
 from training.policy_log import ACTION, Log, read_log
 from training.policy_model import OptionModel, cross_fitted, fit_option_model, situations
 from training.policy_options import option_success
@@ -233,13 +233,17 @@ class _Bench:
         except ValueError:
             raise BadInput("--policy", [Fault(f"budget:{limit}", "a number, such as 2.9", seen=text)]) from None
         if limit == "price":
-            success, price = self.foreseen, Budget(fees, asked["price"]).price
+            price = Budget(fees, asked["price"]).price
+            success, met = self.foreseen, Border(price, price, 0.0)
         else:
             success, earlier = self.learnt.success(self.situations[0][self.is_judged]), self.earlier
-            price = price_for(self.tried, _expected_fee(earlier, fees, self.tried), earlier.open, **asked)
-            self.prices[name] = price
-        worth = bargains(success, _expected_fee(self.judged, fees, success), price)
-        return by_scores(self.judged, worth, self.standing)
+            met = border(self.tried, _expected_fee(earlier, fees, self.tried), earlier.open, **asked)
+            self.prices[name] = met.price
+        cost = _expected_fee(self.judged, fees, success)
+        dear, cheap = (
+            by_scores(self.judged, bargains(success, cost, price), self.standing) for price in (met.price, met.other)
+        )
+        return Target((1.0 - met.share) * dear.shares + met.share * cheap.shares, dear.as_logged)
 
     def judge(self, target: Target) -> dict[str, Any]:
         """Weights, and the estimates of each reward, or why there are none."""

@@ -19,7 +19,7 @@ from models.policies import Always, Budget, Decision, Way
 from models.predictor import what_if
 from models.success_rate import SuccessRate
 from models.tables import score_table
-from training.policy_budget import bargains, price_for
+from training.policy_budget import bargains, border
 from training.policy_evaluate import PolicyQuestion, evaluate_policies
 from training.policy_log import ACTION, OptionKey, read_log, read_propensities
 from training.policy_model import cross_fitted, situations
@@ -282,21 +282,29 @@ class TestBudget:
 
     @pytest.mark.parametrize("limit", [0.9, 1.5, 3.0])
     def test_the_average_fee_keeps_to_the_limit_and_comes_close_to_it(self, limit):
-        fee, _ = self.spent(price_for(self.SUCCESS, self.COST, self.USABLE, fee=limit))
+        fee, _ = self.spent(border(self.SUCCESS, self.COST, self.USABLE, fee=limit).price)
         assert limit - 0.05 <= fee <= limit
 
     def test_the_average_success_keeps_to_what_is_asked(self):
-        price = price_for(self.SUCCESS, self.COST, self.USABLE, success_of=0.6)
+        price = border(self.SUCCESS, self.COST, self.USABLE, success_of=0.6).price
         assert 0.6 <= self.spent(price)[1] <= 0.61
 
+    def test_where_choices_are_few_both_sides_of_the_limit_are_mixed_to_meet_it(self):
+        success, cost = np.tile([0.2, 0.6], (100, 1)), np.tile([1.0, 3.0], (100, 1))
+        usable = np.ones((100, 2), bool)
+        for asked, fee in ({"fee": 1.5}, 1.5), ({"success_of": 0.5}, 2.5):
+            met = border(success, cost, usable, **asked)
+            spent = [cost[0, bargains(success, cost, price)[0].argmax()] for price in (met.price, met.other)]
+            assert (1.0 - met.share) * spent[0] + met.share * spent[1] == pytest.approx(fee)
+
     def test_a_limit_that_nothing_reaches_costs_nothing(self):
-        assert price_for(self.SUCCESS, self.COST, self.USABLE, fee=100.0) == 0.0
+        assert border(self.SUCCESS, self.COST, self.USABLE, fee=100.0) == (0.0, 0.0, 0.0)
 
     def test_limits_that_no_choice_keeps_are_refused_with_what_can_be_had(self):
         with pytest.raises(BadInput, match="or more: no choice costs less"):
-            price_for(self.SUCCESS, self.COST, self.USABLE, fee=0.01)
+            border(self.SUCCESS, self.COST, self.USABLE, fee=0.01)
         with pytest.raises(BadInput, match="or less: no choice succeeds more often"):
-            price_for(self.SUCCESS, self.COST, self.USABLE, success_of=0.99)
+            border(self.SUCCESS, self.COST, self.USABLE, success_of=0.99)
 
     def test_bargains_are_what_the_policy_of_that_price_takes(self):
         fees = Fees("EUR", {"a": Fee(10.2, 0.2), "b": Fee(3.2, 0.2), "c": Fee(1.2, 0.2)})
@@ -327,15 +335,16 @@ class TestEvaluation:
         assert found["policies"]["rules"]["as_logged"] == 1.0
         assert value(found, "rules") == value(found, "logged")
 
-    def test_a_budget_spends_about_what_it_may_and_earns_more_than_the_log(self, found):
-        assert value(found, "budget:fee=1.2", "fee") == pytest.approx(1.2, abs=0.25)
+    def test_a_budget_keeps_to_what_it_may_spend_and_earns_more_than_the_log(self, found):
+        # Two brands make for few choices: the one that keeps to the limit costs 0.73, the next 2.07
+        assert 0.7 <= value(found, "budget:fee=1.2", "fee") <= 1.45
         assert value(found, "budget:fee=1.2") > value(found, "logged")
 
-    def test_a_budget_at_the_price_that_was_found_is_the_same_budget(self, found, drawn):
+    def test_a_budget_at_the_price_that_was_found_spends_no_more(self, found, drawn):
         told = found["policies"]["budget:fee=1.2"]
         name = f"budget:price={told['price']!r}"
         again = evaluate_policies(drawn, [name], LATE)["policies"][name]
-        assert again["success"]["snips"] == told["success"]["snips"]
+        assert again["fee"]["snips"]["value"] <= told["fee"]["snips"]["value"]  # told mixes in what spends the rest
         assert "price" not in again
 
     def test_value_is_margin_less_fee(self, found):
