@@ -70,6 +70,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        self._run.transports.add(transport)
         self._run.connected(self)
 
     def ask(self, request: bytes, due: float) -> None:
@@ -96,6 +97,7 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  asyncio calls it so
+        self._run.transports.discard(self._transport)
         self._run.gone(self, under_way=self.busy)
         self.busy = False
 
@@ -109,9 +111,17 @@ class _Run:
         self.load = Load()
         self.requests: Iterator[bytes] = cycle(requests)
         self.until = float("inf")
+        self.transports: set[Any] = set()
 
     async def connect(self) -> None:
         await asyncio.get_running_loop().create_connection(lambda: _Connection(self), self.host, self.port)
+
+    async def hang_up(self) -> None:
+        """Close every connection, and let the loop see it done."""
+        for transport in list(self.transports):
+            transport.abort()
+        while self.transports:
+            await asyncio.sleep(0.001)
 
     def connected(self, connection: _Connection) -> None:
         raise NotImplementedError
@@ -184,6 +194,7 @@ def closed(url: str, requests: Sequence[bytes], *, connections: int, seconds: fl
         await asyncio.sleep(seconds)
         shared.load.seconds = perf_counter() - began
         await asyncio.sleep(0.2)
+        await shared.hang_up()
         return shared.load
 
     return _run(run())
@@ -216,7 +227,11 @@ def open_loop(url: str, requests: Sequence[bytes], *, per_second: float, seconds
         end = perf_counter() + _GRACE_S
         while sum(shared.load.statuses.values()) + shared.load.lost < count and perf_counter() < end:
             await asyncio.sleep(0.05)
-        shared.load.lost += count - sum(shared.load.statuses.values()) - shared.load.lost
+        unanswered = count - sum(shared.load.statuses.values())
+        for task in opening:
+            task.cancel()
+        await shared.hang_up()
+        shared.load.lost = unanswered
         return shared.load
 
     return _run(run())

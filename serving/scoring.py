@@ -73,7 +73,7 @@ class Scoring:
             missed = past is not None and past.missed
             self._count(self._meters, served, answer, late=late, missed=missed)
         if self._log is not None:
-            self._keep(self._log, served, request, answer, timing)
+            self._keep(self._log, served if not late else None, request, answer, timing)
         if self._shadows is not None:
             self._shadows.offer(lineup, request, answer)
         return answer
@@ -94,10 +94,10 @@ class Scoring:
 
     @staticmethod
     def _keep(
-        log: DecisionLog, served: Served, request: ScoreRequest, answer: Mapping[str, Any], timing: Timing
+        log: DecisionLog, asked: Served | None, request: ScoreRequest, answer: Mapping[str, Any], timing: Timing
     ) -> None:
-        """Hand a decision to the log, with the features that it was made by."""
-        features_of = getattr(served.engine.predictor, "features_of", None)
+        """Hand a decision to the log, with the features that the model that was `asked`, if any, made it by."""
+        features_of = getattr(asked.engine.predictor, "features_of", None) if asked is not None else None
         features = features_of(request.attempt, request.previous) if features_of is not None else None
         latency_us = int((time.perf_counter() - timing.since) * 1e6)
         log.offer(LoggedDecision(request, answer, timing.asked_at, latency_us, features))

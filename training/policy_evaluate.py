@@ -195,7 +195,7 @@ class _Bench:
         matrix, coded = self.situations
         return cross_fitted(
             matrix[self.is_earlier], coded, self.earlier, np.ones(len(self.earlier), bool),
-            folds=_FOLDS, seed=self.question.seed, threads=self.question.threads, shares=self.learnt.shares,
+            folds=_FOLDS, seed=self.question.seed, threads=self.question.threads,
         )  # fmt: skip
 
     def target(self, name: str) -> Target:

@@ -1,16 +1,15 @@
 """How likely each option is to succeed, learnt from a log: for the direct method, doubly robust, and for policies to choose by.
 
-Three models, averaged in log-odds: boosted trees of all options together, with the option as a feature, which share what options
-have in common; and, of each option that was taken often enough, boosted trees and a forest of a few deep steps, which leave it
-its own. How much each counts is what would have told the later part of the log best. On a log of few columns and few options
-the forest tells most (the shop, first attempts, seven slices of time that followed what was learnt from: log loss 0.4594 with
-it, 0.4629 without), on one of many the first does (simulated: 0.345 alone, 0.351 with the second, 0.38 with the forest).
+Two models, averaged in log-odds: one of all options together, with the option as a feature, and one of each option that was
+taken often enough. The first shares what options have in common, the second leaves each its own steps. On the first attempts
+of the shop, over four slices of time that followed what was learnt from, log loss was 0.4620 with both, 0.4631 and 0.4633
+with either alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ import numpy.typing as npt
 from features.definitions import RAW_CODES, RAW_NUMBERS
 from features.rows import Encoder
 from models.means import OF_THE_FLOW, OF_THE_METHOD
-from training.calibrate import log_losses
 from training.policy_log import Log
 
 __all__ = ["OptionModel", "cross_fitted", "fit_option_model", "situations"]
@@ -35,51 +33,32 @@ _EACH = {
     "bagging_fraction": 0.8, "bagging_freq": 1, "max_cat_to_onehot": 8, "verbose": -1, "deterministic": True,
     "force_row_wise": True,
 }  # fmt: skip
-_FOREST = {
-    "objective": "regression", "boosting": "rf", "num_leaves": 8, "min_data_in_leaf": 30, "bagging_fraction": 0.632,
-    "bagging_freq": 1, "max_cat_to_onehot": 8, "verbose": -1, "deterministic": True, "force_row_wise": True,
-}  # fmt: skip
-_TOGETHER_ROUNDS, _EACH_ROUNDS, _FOREST_TREES = 400, 100, 150
+_TOGETHER_ROUNDS, _EACH_ROUNDS = 400, 100
 _LEAST_OF_AN_OPTION = 300
 _MOST_ROWS = 200_000  # more attempts would make the model little better, and the wait long
-_MOST_TRIED, _LEAST_TRIED, _TRIED = 30_000, 1_000, 0.25
-_STEPS = 4
-_SHARES = tuple(
-    (t / _STEPS, e / _STEPS, (_STEPS - t - e) / _STEPS) for t in range(_STEPS + 1) for e in range(_STEPS + 1 - t)
-)
-_UNTRIED = (0.5, 0.25, 0.25)
 _EDGE = 1e-4
-_FOREST_EDGE = 0.01  # a leaf of 30 without a success knows no better
 
 
 @dataclass(frozen=True)
 class OptionModel:
-    """Success probabilities of options in situations.
-
-    `each` has the boosted trees and the forest of the options that have their own; `shares` say how much `together`, these
-    trees and this forest count.
-    """
+    """Success probabilities of options in situations."""
 
     options: int
+    coded: tuple[int, ...]
     together: Any
-    each: Mapping[int, tuple[Any, Any]]
-    shares: tuple[float, float, float] = _UNTRIED
+    each: dict[int, Any]
 
     def success(self, situation: Array) -> Array:
         """P(success) of every option in every situation, shape (n, k)."""
-        odds = [self.scores(situation, k) @ np.array(self.shares) for k in range(self.options)]
-        clipped: Array = (1.0 / (1.0 + np.exp(-np.column_stack(odds)))).clip(_EDGE, 1.0 - _EDGE)
+        found = np.empty((len(situation), self.options))
+        for k in range(self.options):
+            one = np.column_stack([situation, np.full(len(situation), float(k))])
+            score = self.together.predict(one, raw_score=True)
+            if k in self.each:
+                score = (score + self.each[k].predict(situation, raw_score=True)) / 2.0
+            found[:, k] = 1.0 / (1.0 + np.exp(-score))
+        clipped: Array = found.clip(_EDGE, 1.0 - _EDGE)
         return clipped
-
-    def scores(self, situation: Array, option: int) -> Array:
-        """Log-odds of an option by each of the three, shape (n, 3)."""
-        one = np.column_stack([situation, np.full(len(situation), float(option))])
-        together = self.together.predict(one, raw_score=True)
-        if option not in self.each:
-            return np.column_stack([together] * 3)
-        trees, forest = self.each[option]
-        p = forest.predict(situation).clip(_FOREST_EDGE, 1.0 - _FOREST_EDGE)
-        return np.column_stack([together, trees.predict(situation, raw_score=True), np.log(p / (1.0 - p))])
 
 
 def situations(log: Log) -> tuple[Array, tuple[int, ...]]:
@@ -116,35 +95,17 @@ def fit_option_model(
     *,
     seed: int = 7,
     threads: int = 1,
-    shares: tuple[float, float, float] | None = None,
 ) -> OptionModel:
-    """Learn from decisions in order of time: `situation` (n, m), `done` (n,) the option taken, `success` (n,) 0 or 1.
-
-    Without `shares` they are chosen by the later decisions.
-    """
-    if len(done) > _MOST_ROWS:
-        some = np.sort(np.random.default_rng(seed).choice(len(done), _MOST_ROWS, replace=False))
-        situation, done, success = situation[some], done[some], success[some]
-
-    def fitted(rows: slice) -> OptionModel:
-        return _fit(situation[rows], coded, done[rows], success[rows], options, seed, threads)
-
-    first = max(len(done) - _MOST_TRIED, 0)
-    if shares is None and len(done) >= _LEAST_TRIED:
-        cut = len(done) - int(_TRIED * (len(done) - first))
-        shares = _best_shares(fitted(slice(first, cut)), situation[cut:], done[cut:], success[cut:])
-    return replace(fitted(slice(None)), shares=shares or _UNTRIED)
-
-
-def _fit(
-    situation: Array, coded: Sequence[int], done: Array, success: Array, options: int, seed: int, threads: int
-) -> OptionModel:
+    """Learn from decisions: `situation` (n, m), `done` (n,) the option taken of `options`, `success` (n,) 0 or 1."""
     import lightgbm as lgb
 
     def grown(matrix: Array, label: Array, codes: Sequence[int], parameters: dict[str, Any], rounds: int) -> Any:
         data = lgb.Dataset(matrix, label, categorical_feature=list(codes), params={"verbose": -1})
         return lgb.train({**parameters, "seed": seed, "num_threads": threads}, data, rounds)
 
+    if len(done) > _MOST_ROWS:
+        some = np.sort(np.random.default_rng(seed).choice(len(done), _MOST_ROWS, replace=False))
+        situation, done, success = situation[some], done[some], success[some]
     width = situation.shape[1]
     together = grown(
         np.column_stack([situation, done.astype(float)]), success, [*coded, width], _TOGETHER, _TOGETHER_ROUNDS
@@ -153,37 +114,16 @@ def _fit(
     for k in range(options):
         mine = done == k
         if mine.sum() >= _LEAST_OF_AN_OPTION and width and 0.0 < success[mine].mean() < 1.0:
-            own = situation[mine], success[mine], coded
-            each[k] = grown(*own, _EACH, _EACH_ROUNDS), grown(*own, _FOREST, _FOREST_TREES)
-    return OptionModel(options, together, each)
-
-
-def _best_shares(model: OptionModel, situation: Array, done: Array, success: Array) -> tuple[float, float, float]:
-    """How much each is to count by what came of later decisions: the mean of all shares, each as likely as it makes that."""
-    told = np.empty((len(done), 3))
-    for k in np.unique(done).tolist():
-        told[done == k] = model.scores(situation[done == k], k)
-    tried = np.array(_SHARES)
-    losses = np.array([log_losses(told @ shares, success > 0.0).sum() for shares in tried])
-    likely = np.exp(losses.min() - losses)
-    together, trees, forest = (likely @ tried / likely.sum()).tolist()
-    return together, trees, forest
+            each[k] = grown(situation[mine], success[mine], coded, _EACH, _EACH_ROUNDS)
+    return OptionModel(options, tuple(coded), together, each)
 
 
 def cross_fitted(
-    situation: Array,
-    coded: Sequence[int],
-    log: Log,
-    asked: Array,
-    *,
-    folds: int = 5,
-    seed: int = 7,
-    threads: int = 1,
-    shares: tuple[float, float, float] | None = None,
+    situation: Array, coded: Sequence[int], log: Log, asked: Array, *, folds: int = 5, seed: int = 7, threads: int = 1
 ) -> Array:
     """P(success) of every option in the decisions `asked` (mask), shape (asked, k), by models that never saw their payment.
 
-    Each model learns from all other decisions of the log, asked about or not; `shares` as in `fit_option_model`.
+    Each model learns from all other decisions of the log, asked about or not.
     """
     payments = int(log.payment.max()) + 1
     fold = np.random.default_rng(seed).permutation(payments)[log.payment] % folds
@@ -200,7 +140,6 @@ def cross_fitted(
             len(log.options),
             seed=seed,
             threads=threads,
-            shares=shares,
         )
         found[mine] = model.success(situation[mine])
     chosen: Array = found[asked]
