@@ -35,7 +35,7 @@ __all__ = ["figures"]
 
 PAYMENTS, SEED = 30_000, 7
 ROUNDS, SECONDS = 3, 4.0
-SATURATING = 16  # connections
+SATURATING, FLOODING = 16, 640  # connections
 REQUESTS = 256
 _BEFORE = [name for name, column in columns().items() if column.known == "before"]
 _TIMES = ("created_at", "resolved_at")
@@ -52,6 +52,7 @@ def figures() -> list[Figure]:
         return [
             *_against_empty(folder, bodies),
             *_two_workers(folder, bodies),
+            _flooded(folder, bodies),
             *_against_models(folder, bodies, records),
         ]
 
@@ -65,7 +66,8 @@ def _prepare(folder: Path) -> tuple[list[bytes], list[bytes]]:
     triples = list(islice(requests(table, after), REQUESTS))
     bodies = [_body(triple) for triple in triples]
     rows = [{name: triple[-1].get(name) for name in _BEFORE} for triple in triples]
-    records = [json.dumps([{**row, "created_at": _text(row["created_at"])}]).encode() for row in rows]
+    # MLflow takes times without a zone only
+    records = [json.dumps([{**row, "created_at": _text(row["created_at"])[:-6]}]).encode() for row in rows]
     return bodies, records
 
 
@@ -170,26 +172,36 @@ def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
 
 
 def _two_workers(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
-    """Two workers: what they can take, an ordinary day, and five times too much."""
+    """Two workers: what they can take, and an ordinary day."""
     with _ours(folder, 2) as ours:
         url = ours.url + "/v1/score"
         asked = request_bytes(url, bodies)
         _ask(ours, "/v1/score", bodies, SATURATING, 1.0)
         (most,) = _rounds([lambda: _ask(ours, "/v1/score", bodies, SATURATING)], lambda load: load.per_second)
         day = open_loop(url, asked, per_second=150, seconds=3 * SECONDS)
-        flood = open_loop(url, asked, per_second=5 * most, seconds=SECONDS)
-    shed = flood.statuses[503]
     return [
         at_least("throughput of two workers, load generator included", most, "requests/s", 1_000.0),
         at_most(
             "p95 at 150 requests/s offered, two workers", day.percentile_ms(0.95), "ms", 10.0,
             f"p50 {day.percentile_ms(0.5):.1f} ms, p99 {day.percentile_ms(0.99):.1f} ms; {day.statuses[200]:,} answers",
         ),
-        at_most(
-            "p99 of what is accepted at five times saturation", flood.percentile_ms(0.99), "ms", 250.0,
-            f"{5 * most:,.0f}/s offered: {flood.statuses[200]:,} answered, {shed:,} turned away (503), {flood.lost:,} lost",
-        ),
     ]  # fmt: skip
+
+
+def _flooded(folder: Path, bodies: Sequence[bytes]) -> Figure:
+    """One worker, so that the load has a core of its own, and clients that ask again at once whatever they are told."""
+    with _ours(folder, 1) as ours:
+        url = ours.url + "/v1/score"
+        asked = request_bytes(url, bodies)
+        most = _ask(ours, "/v1/score", bodies, SATURATING).per_second
+        closed(url, asked, connections=FLOODING, seconds=1.0)
+        flood = closed(url, asked, connections=FLOODING, seconds=SECONDS)
+    offered = sum(flood.statuses.values()) / flood.seconds
+    return at_most(
+        "p99 of what is accepted, of several times what can be answered", flood.percentile_ms(0.99), "ms", 250.0,
+        f"{offered / most:.1f} times saturation: {offered:,.0f}/s asked, {flood.per_second:,.0f}/s answered, the others "
+        f"turned away (503, median {flood.percentile_ms(0.5, 503):.0f} ms), {flood.lost:,} lost",
+    )  # fmt: skip
 
 
 def _against_models(folder: Path, bodies: Sequence[bytes], records: Sequence[bytes]) -> list[Figure]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from models.fees import read_fees
+from models.policies import Learner
 from models.policy_names import policy_named
 from models.rules import read_rules
 from models.value import Worth
@@ -25,7 +26,7 @@ from serving.metrics import Meters
 from serving.outcomes import OutcomeReader
 from serving.requests import RequestReader
 from serving.settings import NO_LOG, ServiceSettings
-from serving.state import open_state
+from serving.state import KeptUp, Lessons, open_state
 from serving.swap import Swap
 
 __all__ = ["assemble"]
@@ -71,7 +72,12 @@ def _models(
     """What answers, and the champion that it begins with."""
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
     fees = read_fees(Path(settings.fees)) if settings.fees is not None else None
-    engines = (rules, Worth(fees) if fees is not None else None, policy_named(settings.policy, fees), settings.salt)
+    policy = policy_named(settings.policy, fees)
+    if log is not None and isinstance(policy, Learner):
+        lessons = KeptUp(Lessons(policy, log))
+        lessons.catch_up()
+        lessons.start()
+    engines = (rules, Worth(fees) if fees is not None else None, policy, settings.salt)
 
     def with_state(served: Served) -> Served:
         if log is None:

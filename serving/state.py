@@ -10,6 +10,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING, Any, Protocol
 
+from models.policies import Learner
 from serving.known import OutcomeLog
 from serving.settings import IN_MEMORY, check_state
 from serving.state_fold import Base
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from models.engine import Engine, ScoreRequest
     from models.online import OnlinePast
 
-__all__ = ["DEADLINE_S", "OnlineState", "Store", "open_state"]
+__all__ = ["DEADLINE_S", "Fold", "KeptUp", "Lessons", "OnlineState", "Store", "open_state"]
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -28,19 +29,14 @@ DEADLINE_S = 0.010
 
 _EVERY_S = 0.2
 _AFTER_A_FAILURE_S = 1.0
+_LESSONS = 500  # outcomes at a time
 
 
-class Store(Protocol):
-    """Where the state is kept."""
+class Fold(Protocol):
+    """What outcomes enter, in the order of the log."""
 
     seq: int
     """Up to which outcome the log has entered."""
-
-    misses: int
-    """Requests that were answered without what is known now."""
-
-    async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
-        """What is known now of all that an answer looks at. Never raises."""
 
     def follow(self) -> int:
         """Let in what the log has and the state has not; returns how many outcomes; blocking. Raises what log or store do."""
@@ -49,11 +45,21 @@ class Store(Protocol):
         """End; on the event loop, if requests were answered."""
 
 
-class OnlineState:
-    """A store, and the thread that keeps it up with the log: at once after a `nudge`, else every 200 ms."""
+class Store(Fold, Protocol):
+    """Where the state is kept."""
 
-    def __init__(self, store: Store, *, every_s: float = _EVERY_S) -> None:
-        self._store, self._every_s = store, every_s
+    misses: int
+    """Requests that were answered without what is known now."""
+
+    async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
+        """What is known now of all that an answer looks at. Never raises."""
+
+
+class KeptUp:
+    """A fold, and the thread that keeps it up with the log: at once after a `nudge`, else every 200 ms."""
+
+    def __init__(self, fold: Fold, *, every_s: float = _EVERY_S) -> None:
+        self._fold, self._every_s = fold, every_s
         self._told = threading.Event()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="payrescue-state", daemon=True)
@@ -63,21 +69,12 @@ class OnlineState:
     @property
     def seq(self) -> int:
         """Up to which outcome the log has entered."""
-        return self._store.seq
-
-    @property
-    def misses(self) -> int:
-        """Requests that were answered without what is known now."""
-        return self._store.misses
-
-    async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
-        """What is known now of all that an answer looks at. Never raises."""
-        return await self._store.past(request, engine)
+        return self._fold.seq
 
     def catch_up(self) -> None:
         """Let in what the log has now; where it cannot be read, that is tried again once started. Blocking."""
         try:
-            self._store.follow()
+            self._fold.follow()
         except Exception as error:
             self._complain(error)
 
@@ -95,12 +92,12 @@ class OnlineState:
         self._told.set()
         if self._thread.is_alive():
             self._thread.join(timeout=_AFTER_A_FAILURE_S)
-        self._store.close()
+        self._fold.close()
 
     def _run(self) -> None:
         while not self._ends.is_set():
             try:
-                self._store.follow()
+                self._fold.follow()
             except Exception as error:
                 self._complain(error)
                 self._ends.wait(_AFTER_A_FAILURE_S)
@@ -113,6 +110,45 @@ class OnlineState:
         if not self.failing and not self._ends.is_set():
             _log.warning("the online state cannot follow the log (%s); it goes on trying", type(error).__name__)
         self.failing = True
+
+
+class OnlineState(KeptUp):
+    """A store that is kept up with the log."""
+
+    def __init__(self, store: Store, *, every_s: float = _EVERY_S) -> None:
+        super().__init__(store, every_s=every_s)
+        self._store = store
+
+    @property
+    def misses(self) -> int:
+        """Requests that were answered without what is known now."""
+        return self._store.misses
+
+    async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
+        """What is known now of all that an answer looks at. Never raises."""
+        return await self._store.past(request, engine)
+
+
+class Lessons:
+    """What a policy learns from outcomes as they come: each is told to it once, in the order of the log."""
+
+    def __init__(self, policy: Learner, log: OutcomeLog) -> None:
+        self.seq = 0
+        """Up to which outcome it has been told."""
+        self._policy, self._log = policy, log
+
+    def follow(self) -> int:
+        """Tell it what the log has and it has not heard; returns how many outcomes; blocking."""
+        told = 0
+        while outcomes := self._log.after(self.seq, _LESSONS):
+            for known in outcomes:
+                self._policy.record(known.fields)
+                self.seq = known.seq
+            told += len(outcomes)
+        return told
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 def open_state(setting: str, log: OutcomeLog, predictor: Any | None, *, deadline_s: float = DEADLINE_S) -> OnlineState:

@@ -14,5 +14,7 @@ app = FastAPI()
 @app.post("/score")
 def score(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Probabilities of each attempt."""
-    told: list[dict[str, Any]] = model.predict(pd.DataFrame(attempts)).to_dict(orient="records")
+    frame = pd.DataFrame(attempts)
+    frame["created_at"] = pd.to_datetime(frame["created_at"])
+    told: list[dict[str, Any]] = model.predict(frame).to_dict(orient="records")
     return told
