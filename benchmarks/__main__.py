@@ -22,6 +22,7 @@ BENCHMARKS = {
     "policies": "benchmarks.policies",
     "decisions": "benchmarks.decisions",
     "serving": "benchmarks.serving",
+    "anatomy": "benchmarks.anatomy",
 }
 """Module by name, in the order in which they run; each has `figures()`."""
 

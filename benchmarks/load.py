@@ -143,12 +143,24 @@ class _Run:
 class _Closed(_Run):
     """Every connection asks again as soon as it has its answer."""
 
+    busy = 0
+    """Requests under way."""
+
     def connected(self, connection: _Connection) -> None:
-        self.free(connection)
+        self._ask(connection)
 
     def free(self, connection: _Connection) -> None:
+        self.busy -= 1
+        self._ask(connection)
+
+    def gone(self, connection: _Connection, *, under_way: bool) -> None:
+        super().gone(connection, under_way=under_way)
+        self.busy -= under_way
+
+    def _ask(self, connection: _Connection) -> None:
         now = perf_counter()
         if now < self.until:
+            self.busy += 1
             connection.ask(next(self.requests), now)
 
 
@@ -192,8 +204,10 @@ def closed(url: str, requests: Sequence[bytes], *, connections: int, seconds: fl
         shared.until = began + seconds
         await asyncio.gather(*(shared.connect() for _ in range(connections)))
         await asyncio.sleep(seconds)
+        until = perf_counter() + _GRACE_S
+        while shared.busy and perf_counter() < until:
+            await asyncio.sleep(0.001)
         shared.load.seconds = perf_counter() - began
-        await asyncio.sleep(0.2)
         await shared.hang_up()
         return shared.load
 

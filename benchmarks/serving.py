@@ -31,7 +31,7 @@ from benchmarks.servers import Server, free_port, running
 from features.attempts import check_attempts
 from features.columns import columns
 
-__all__ = ["figures"]
+__all__ = ["environment", "figures", "prepare", "program"]
 
 PAYMENTS, SEED = 30_000, 7
 ROUNDS, SECONDS = 3, 4.0
@@ -40,7 +40,6 @@ REQUESTS = 256
 _BEFORE = [name for name, column in columns().items() if column.known == "before"]
 _TIMES = ("created_at", "resolved_at")
 _HERE = Path(__file__).parent
-_PROGRAM = [sys.executable, "-m", "payrescue"]
 _WITHOUT = {"PYTHONPATH": str(_HERE / "peers" / "plain")}
 
 
@@ -48,7 +47,7 @@ def figures() -> list[Figure]:
     """Latency, throughput, behaviour beyond capacity, start and memory."""
     with TemporaryDirectory() as name:
         folder = Path(name)
-        bodies, records = _prepare(folder)
+        bodies, records = prepare(folder)
         return [
             *_against_empty(folder, bodies),
             *_two_workers(folder, bodies),
@@ -57,10 +56,10 @@ def figures() -> list[Figure]:
         ]
 
 
-def _prepare(folder: Path) -> tuple[list[bytes], list[bytes]]:
+def prepare(folder: Path) -> tuple[list[bytes], list[bytes]]:
     """Train and register a model in `folder`; the bodies of requests, and of the same attempts as records of a table."""
-    _run([*_PROGRAM, "simulate", "--out", "data", "--payments", str(PAYMENTS), "--seed", str(SEED)], folder)
-    _run([*_PROGRAM, "train", "--data", "data/attempts.parquet"], folder)
+    _run([*program(), "simulate", "--out", "data", "--payments", str(PAYMENTS), "--seed", str(SEED)], folder)
+    _run([*program(), "train", "--data", "data/attempts.parquet"], folder)
     table = check_attempts(pd.read_parquet(folder / "data" / "attempts.parquet"), now=datetime(2026, 6, 1, tzinfo=UTC))
     after = int(table["resolved_at"].max().timestamp() * 1e6) + 60_000_000
     triples = list(islice(requests(table, after), REQUESTS))
@@ -89,12 +88,18 @@ def _text(microseconds: int) -> str:
 
 
 def _run(words: Sequence[str], folder: Path) -> None:
-    done = subprocess.run(words, cwd=folder, env=_environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(words)}: {done.stderr[-2000:]}")
 
 
-def _environment() -> dict[str, str]:
+def program() -> list[str]:
+    """What starts `payrescue`."""
+    return [sys.executable, "-m", "payrescue"]
+
+
+def environment() -> dict[str, str]:
+    """That of a server or a command: ours without settings, and this tree."""
     root = str(_HERE.parent)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PAYRESCUE_", "MLFLOW_"))}
     path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"  # MLflow starts uvicorn by its name
@@ -104,8 +109,8 @@ def _environment() -> dict[str, str]:
 @contextmanager
 def _ours(folder: Path, workers: int) -> Iterator[Server]:
     port = free_port()
-    words = [*_PROGRAM, "serve", "--port", str(port), "--workers", str(workers)]
-    with running(words, port, folder, {**_environment(), "PAYRESCUE_DRAIN_S": "0"}) as server:
+    words = [*program(), "serve", "--port", str(port), "--workers", str(workers)]
+    with running(words, port, folder, {**environment(), "PAYRESCUE_DRAIN_S": "0"}) as server:
         yield server
 
 
@@ -114,7 +119,7 @@ def _empty(folder: Path, *, as_it_comes: bool) -> Iterator[Server]:
     port = free_port()
     words = [sys.executable, "-m", "bentoml", "serve", "empty:Empty", "--port", str(port), "--working-dir"]
     words.append(str(_HERE / "peers"))
-    with running(words, port, folder, _environment() | (_WITHOUT if as_it_comes else {})) as server:
+    with running(words, port, folder, environment() | (_WITHOUT if as_it_comes else {})) as server:
         yield server
 
 
@@ -213,12 +218,12 @@ def _against_models(folder: Path, bodies: Sequence[bytes], records: Sequence[byt
     port = free_port()
     words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", store["PEER_MODEL"], "-p", str(port)]
     words += ["--env-manager", "local", "--host", "127.0.0.1"]
-    with running(words, port, folder, _environment() | store, "/health") as peer:
+    with running(words, port, folder, environment() | store, "/health") as peer:
         wrapped = [b'{"dataframe_records": ' + record + b"}" for record in records]
         mlflow = _ask(peer, "/invocations", wrapped, SATURATING)
     port = free_port()
     words = [sys.executable, "-m", "uvicorn", "benchmarks.peers.frame:app", "--port", str(port), "--log-level", "error"]
-    with running(words, port, folder, _environment() | store, "/docs") as peer:
+    with running(words, port, folder, environment() | store, "/docs") as peer:
         frame = _ask(peer, "/score", records, SATURATING)
     return [
         at_least(

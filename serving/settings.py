@@ -59,7 +59,7 @@ class ServiceSettings:
     state: str = "memory"
     deadline_ms: int = 200
     drain_s: int = 2
-    most_waiting: int = 48
+    most_waiting: int = 32
     follow_s: int = 2
     experiments: str | None = None
     keys: str | None = None

@@ -16,5 +16,7 @@ def score(attempts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Probabilities of each attempt."""
     frame = pd.DataFrame(attempts)
     frame["created_at"] = pd.to_datetime(frame["created_at"])
+    numbers = frame.select_dtypes(["bool", "int64"]).columns.difference(["amount_minor"])
+    frame = frame.astype(dict.fromkeys(numbers, "float64"))  # as the signature has them
     told: list[dict[str, Any]] = model.predict(frame).to_dict(orient="records")
     return told
