@@ -256,7 +256,8 @@ def probe(rng, question):
     return number, path, json.dumps(body, ensure_ascii=rng.random() < 0.5).encode(), headers
 
 
-def test_of_ten_thousand_card_numbers_none_is_let_in_answered_or_logged(question, caplog):
+@pytest.mark.faults
+def test_of_ten_thousand_card_numbers_none_is_let_in_answered_or_logged(question, caplog, figure):
     rng, numbers, said = random.Random(7), set(), []
     out = StringIO()
     meters, log = Meters(), AccessLog(out)
@@ -268,6 +269,9 @@ def test_of_ten_thousand_card_numbers_none_is_let_in_answered_or_logged(question
         let_in += status < 400
     log.flush()
     seen = set(re.findall(r"\d{13,19}", "".join(said) + out.getvalue() + meters.text().decode() + caplog.text))
+    figure(
+        f"card numbers: {len(said):,} probes, {let_in} let in, {len(seen & numbers)} found in answers, logs or metrics"
+    )
     assert (let_in, seen & numbers, len(said)) == (0, set(), PROBES)
 
 

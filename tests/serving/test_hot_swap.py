@@ -5,12 +5,16 @@ import json
 import threading
 import time
 
+import pytest
+
 from models.engine import Engine
 from serving.app import App
 from serving.lineup import line_up
 from serving.loading import Located, take
 from serving.requests import RequestReader
 from serving.swap import Swap
+
+pytestmark = pytest.mark.faults
 
 URI = "models:/payrescue@champion"
 SWAPS = 50
@@ -54,7 +58,7 @@ def told(answer):
     return {**answer, "request_id": None}
 
 
-def test_fifty_hot_swaps_under_load_tear_no_answer(versions, question, now):
+def test_fifty_hot_swaps_under_load_tear_no_answer(versions, question, now, figure):
     located = [Located(versions["gloomy" if i % 2 else "hopeful"], str(i)) for i in range(SWAPS + 1)]
     offline = {}
     for kind in (0, 1):
@@ -103,4 +107,7 @@ def test_fifty_hot_swaps_under_load_tear_no_answer(versions, question, now):
         kind = int(answer["model"]["version"]) % 2
         expected = {**offline[kind, i], "model": {**offline[kind, i]["model"], "version": answer["model"]["version"]}}
         assert told(answer) == expected
+    figure(
+        f"{SWAPS} hot swaps under load: {len(seen):,} answers, all as computed offline by the version that they name"
+    )
     assert len({answer["model"]["version"] for _, _, answer in seen}) > SWAPS / 2

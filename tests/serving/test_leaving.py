@@ -9,6 +9,8 @@ import time
 import httpx
 import pytest
 
+pytestmark = pytest.mark.faults
+
 READY_S, DRAIN_S = 60, 2
 
 

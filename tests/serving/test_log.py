@@ -178,7 +178,8 @@ def test_a_log_that_cannot_be_written_is_tried_again_and_nothing_is_lost(opened,
     assert "unable to open database file" in caplog.text
 
 
-def test_a_full_disk_stops_neither_the_queue_nor_later_writing(opened, url, decided, monkeypatch, impatient):
+@pytest.mark.faults
+def test_a_full_disk_stops_neither_the_queue_nor_later_writing(opened, url, decided, monkeypatch, impatient, figure):
     connected = log_store._connected_sqlite
     pages = [40]
 
@@ -197,6 +198,7 @@ def test_a_full_disk_stops_neither_the_queue_nor_later_writing(opened, url, deci
     pages[0] = 1_000_000
     log._store._engine.dispose()  # the connections that were opened while the disk was small
     until(lambda: log.available and log.backlog == 0)
+    figure(f"disk full for a while: {len(kept(url, DECISIONS))} of 400 decisions kept once there is room")
     assert (len(kept(url, DECISIONS)), log.dropped) == (400, 0)
 
 

@@ -5,13 +5,16 @@ import threading
 from contextlib import closing
 
 import httpx
+import pytest
 
 from serving.log_store import LogStore
+
+pytestmark = pytest.mark.faults
 
 RESOLVED = "2026-01-05T09:30:21Z"
 
 
-def test_a_kill_loses_no_acknowledged_outcome_and_a_stop_no_decision(serving_at, tmp_path, question):
+def test_a_kill_loses_no_acknowledged_outcome_and_a_stop_no_decision(serving_at, tmp_path, question, figure):
     acknowledged = [[] for _ in range(8)]
     enough = threading.Event()
 
@@ -45,6 +48,7 @@ def test_a_kill_loses_no_acknowledged_outcome_and_a_stop_no_decision(serving_at,
     kept = {known.attempt_id for known in store.after(0, 1_000_000)}
     store.close()
     told = {attempt_id for some in acknowledged for attempt_id in some}
+    figure(f"service killed while outcomes came in: {len(told - kept)} of {len(told):,} acknowledged ones lost")
     assert len(told) > 300
     assert told - kept == set()
 

@@ -24,6 +24,8 @@ from serving.schemas import schema_of
 from serving.settings import ServiceSettings
 from serving.values import Unwanted, hides_card_number, reader_of
 
+pytestmark = pytest.mark.faults
+
 CASES = int(os.environ.get("PAYRESCUE_CASES", "300"))
 NOW = datetime(2026, 1, 6, tzinfo=UTC)
 SECRET = "payrescue_" + "x" * 43

@@ -15,6 +15,8 @@ from serving.openapi import document
 from serving.settings import ServiceSettings
 from serving.values import hides_card_number
 
+pytestmark = pytest.mark.faults
+
 NOW = datetime(2026, 1, 6, tzinfo=UTC)
 load_all_checks()
 SERVICE = App(Engine(None), clock=lambda: int(NOW.timestamp() * 1e6))

@@ -286,9 +286,10 @@ class TestADayReplayed:
         assert {block["rule"] for block in after} == {"visa_declines_30_days"}
 
 
+@pytest.mark.faults
 class TestRedisFails:
     def test_killed_in_the_middle_answers_go_on_and_once_it_is_back_features_are_the_same_again(
-        self, day, redis_server, caplog
+        self, day, redis_server, caplog, figure
     ):
         first, between, last = day.asked[:60], day.asked[60:75], day.asked[75:140]
 
@@ -310,4 +311,7 @@ class TestRedisFails:
         degraded, misses, served = asyncio.run(run())
         assert (all(degraded), misses) == (True, len(between))
         same(day, served, [*first, *last])
+        figure(
+            f"Redis killed: {len(between)} of {len(between)} requests answered meanwhile; once back, features as before"
+        )
         assert "the online state is not to be had" in caplog.text

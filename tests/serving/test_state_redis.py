@@ -18,6 +18,8 @@ from serving.state_fold import Base
 from serving.state_memory import MemoryState
 from serving.state_redis import RedisState
 
+pytestmark = pytest.mark.faults
+
 T0 = 1_770_000_000_000_000
 MINUTE = 60_000_000
 CUSTOMER = "customer\x1fc"

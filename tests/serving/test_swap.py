@@ -18,6 +18,8 @@ from serving import swap as module
 from serving.loading import Located
 from serving.swap import Refused, Swap, inspect, take_up
 
+pytestmark = pytest.mark.faults
+
 URI = "models:/payrescue@champion"
 PAN = "4111111111111111"
 
@@ -275,6 +277,11 @@ def test_a_bad_model_is_refused_with_one_line_that_says_why_and_the_champion_sta
     assert re.search(BAD[damage], swap.refusal.why), swap.refusal.why
     assert str(tmp_path) not in swap.refusal.why
     assert not (tmp_path / "danger-was-run").exists()
+
+
+def test_there_are_many_ways_to_be_bad(figure):
+    figure(f"bad models: {len(BAD)} kinds, each refused while the champion goes on")
+    assert len(BAD) >= 12
 
 
 def test_a_good_model_is_not_refused(folder):
