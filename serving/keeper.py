@@ -13,8 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from serving.last_found import LastFound
 from serving.loading import DEFAULT_STORE
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import NO_MODEL, NOWHERE, ServiceSettings
 
 __all__ = ["Keeper", "watched"]
 
@@ -22,6 +23,7 @@ _log = logging.getLogger("bentoml.payrescue")
 
 _SOONEST_S = 1.0
 _LATEST_S = 30.0
+_REMEMBER_S = 2.0
 
 
 def watched(settings: ServiceSettings) -> str | None:
@@ -30,7 +32,10 @@ def watched(settings: ServiceSettings) -> str | None:
 
 
 class Keeper:
-    """Starts the watcher, and starts it anew when it dies. `folder` is where it puts what it finds, of this server alone."""
+    """Starts the watcher, and starts it anew when it dies. `folder` is where it puts what it finds, of this server alone.
+
+    It begins with what was found when the server last ran (`serving/last_found.py`).
+    """
 
     def __init__(
         self,
@@ -45,6 +50,10 @@ class Keeper:
         ours = str(Path(__file__).parent.parent)  # in a Bento, only the server's own path leads here
         path = os.pathsep.join(filter(None, (ours, environment.get("PYTHONPATH"))))
         self._environment = {"MLFLOW_TRACKING_URI": DEFAULT_STORE, **environment, "PYTHONPATH": path}
+        self._last: LastFound | None = None
+        if settings.last_models != NOWHERE:
+            self._last = LastFound(Path(settings.last_models), self._environment["MLFLOW_TRACKING_URI"])
+            self._last.give(self.folder)
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
 
@@ -52,6 +61,8 @@ class Keeper:
         """Start the watcher, and see to it from then on."""
         self._spawn()
         threading.Thread(target=self._keep, name="keep-watcher", daemon=True).start()
+        if self._last is not None:
+            threading.Thread(target=self._remember, args=(self._last,), name="keep-models", daemon=True).start()
 
     def stop(self) -> None:
         """End the watcher, and delete the folder."""
@@ -64,6 +75,10 @@ class Keeper:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _remember(self, last: LastFound) -> None:
+        while not self._stopping.wait(_REMEMBER_S):
+            last.keep(self.folder)
 
     @property
     def pid(self) -> int | None:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from features.errors import BadInput, Fault
 
-__all__ = ["CHAMPION", "IN_MEMORY", "NO_LOG", "NO_MODEL", "NO_SECRET", "ServiceSettings", "check_state"]
+__all__ = ["CHAMPION", "IN_MEMORY", "NOWHERE", "NO_LOG", "NO_MODEL", "NO_SECRET", "ServiceSettings", "check_state"]
 
 CHAMPION = "models:/payrescue@champion"
 """The model that is served where none is named: the registry's champion."""
@@ -24,6 +24,9 @@ IN_MEMORY = "memory"
 """Keeps the online state in each worker."""
 
 _REDIS = ("redis://", "rediss://", "unix://")
+
+NOWHERE = "none"
+"""Keeps no models for the next start."""
 
 NO_SECRET = "payrescue"  # noqa: S105  that it is none is the point
 """The salt of a deployment that has not been given one: everybody knows it."""
@@ -41,7 +44,8 @@ class ServiceSettings:
     `log` is the SQLAlchemy URL of the decision log, `none` for no log; `state` is `memory` or a Redis URL. `deadline_ms` is
     what a request has where it does not say. `drain_s`: seconds between the word that it leaves (`/readyz`) and its
     leaving; `most_waiting`: requests of a worker that may wait to be scored. `follow_s` is how often the registry is asked
-    which model serves, in seconds; 0 asks at start only. `experiments` is a YAML file (`serving/experiments.py`). `keys` is a
+    which model serves, in seconds; 0 asks at start only. `last_models` is a folder in which what it said last is kept for
+    the next start, `none` for nowhere. `experiments` is a YAML file (`serving/experiments.py`). `keys` is a
     file of API keys; without one, only the machine itself is answered. `access_log` is the share of requests that get a
     line, `metrics` a folder in which the workers share their counts. Bodies are in bytes, counts in items.
     """
@@ -61,6 +65,7 @@ class ServiceSettings:
     drain_s: int = 2
     most_waiting: int = 32
     follow_s: int = 2
+    last_models: str = "payrescue-models"
     experiments: str | None = None
     keys: str | None = None
     access_log: float = 1.0
@@ -72,8 +77,8 @@ class ServiceSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_POLICY`,
-        `_SALT`, `_LOG`, `_STATE`, `_DEADLINE_MS`, `_DRAIN_S`, `_MOST_WAITING`, `_FOLLOW_S`, `_EXPERIMENTS`, `_KEYS`,
-        `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
+        `_SALT`, `_LOG`, `_STATE`, `_DEADLINE_MS`, `_DRAIN_S`, `_MOST_WAITING`, `_FOLLOW_S`, `_LAST_MODELS`, `_EXPERIMENTS`,
+        `_KEYS`, `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
 
         Raises BadInput naming the variable.
 
@@ -96,6 +101,7 @@ class ServiceSettings:
             most_waiting=_whole(environment, "PAYRESCUE_MOST_WAITING", cls.most_waiting, 100_000),
             deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
             follow_s=_whole(environment, "PAYRESCUE_FOLLOW_S", cls.follow_s, 3_600, least=0),
+            last_models=environment.get("PAYRESCUE_LAST_MODELS") or cls.last_models,
             experiments=environment.get("PAYRESCUE_EXPERIMENTS") or None,
             keys=environment.get("PAYRESCUE_KEYS") or None,
             access_log=_share(environment, "PAYRESCUE_ACCESS_LOG", cls.access_log),
