@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -142,6 +143,9 @@ def _rounds(asked: Sequence[Callable[[], Load]], told: Callable[[Load], float]) 
 
 def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
     """One worker of ours against an endpoint that does nothing."""
+    with _ours(folder, 1) as first:
+        first_s = first.ready_s
+        time.sleep(3.0)  # what was found in the registry is kept for the next start
     with ExitStack() as stack:
         ours = stack.enter_context(_ours(folder, 1))
         plain = stack.enter_context(_empty(folder, as_it_comes=True))
@@ -156,7 +160,7 @@ def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
         p50 = _rounds(all_of(1), lambda load: load.percentile_ms(0.5))
         rate = _rounds(all_of(SATURATING), lambda load: load.per_second)
         memory = ours.megabytes()
-        starts = (ours.ready_s, plain.ready_s)
+        again_s, empty_s = ours.ready_s, plain.ready_s
     return [
         at_most(
             "p50 over one connection, against BentoML's empty endpoint as it comes", p50[0] / p50[1], "×", 1.0,
@@ -167,8 +171,8 @@ def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
             f"{rate[0]:,.0f}/s against {rate[1]:,.0f}/s; with uvloop and httptools the empty one gives {rate[2]:,.0f}/s",
         ),
         at_most(
-            "cold start to /readyz, against the same", starts[0] / starts[1], "×", 1.3,
-            f"{starts[0]:.1f} s, model found in the registry and loaded, against {starts[1]:.1f} s",
+            "cold start to /readyz, against the same", first_s / empty_s, "×", 1.3,
+            f"{first_s:.1f} s the first time, its model found in the registry; later {again_s:.1f} s; against {empty_s:.1f} s",
         ),
         at_most(
             "memory of a worker", memory[0], "MB", 350.0, f"all its processes: {', '.join(f'{m:.0f}' for m in memory)} MB"

@@ -272,12 +272,12 @@ class TestADayReplayed:
             log = Log()
             async with Worker(day, setting, log, model=False) as worker:
                 card = {**question["attempt"], "customer_id": "c", "card_brand": "visa", "created_at": LATER - 10**9}
-                for n in range(15):
-                    paid = {**card, "attempt_id": f"b{n}", "payment_id": f"q{n}", "resolved_at": LATER - 9 * 10**8}
-                    log.tell({**paid, "outcome": "bank_decline"})
                 asked = {**question, "attempt": _as_json(card)}
                 asked["candidates"] = [{"candidate_id": "c1", "method": "card", "route": "harbor"}]
                 before = await worker.ask(asked)
+                for n in range(15):
+                    paid = {**card, "attempt_id": f"b{n}", "payment_id": f"q{n}", "resolved_at": LATER - 9 * 10**8}
+                    log.tell({**paid, "outcome": "bank_decline"})
                 await worker.caught_up()
                 return before["blocked"], (await worker.ask(asked))["blocked"]
 
