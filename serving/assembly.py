@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from models.fees import read_fees
-from models.policies import Learner
+from models.policies import Learner, Policy
 from models.policy_names import policy_named
 from models.rules import read_rules
 from models.value import Worth
@@ -72,12 +72,19 @@ def _models(
     """What answers, and the champion that it begins with."""
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
     fees = read_fees(Path(settings.fees)) if settings.fees is not None else None
-    policy = policy_named(settings.policy, fees)
-    if log is not None and isinstance(policy, Learner):
-        lessons = KeptUp(Lessons(policy, log))
-        lessons.catch_up()
-        lessons.start()
-    engines = (rules, Worth(fees) if fees is not None else None, policy, settings.salt)
+    policies: dict[str, Policy] = {}
+
+    def policy_of(name: str) -> Policy:
+        """The one policy of that name: what it learns, every arm and every line-up has learnt."""
+        if name not in policies:
+            policy = policies[name] = policy_named(name, fees)
+            if log is not None and isinstance(policy, Learner):
+                lessons = KeptUp(Lessons(policy, log))
+                lessons.catch_up()
+                lessons.start()
+        return policies[name]
+
+    engines = (rules, Worth(fees) if fees is not None else None, policy_of(settings.policy), settings.salt)
 
     def with_state(served: Served) -> Served:
         if log is None:
@@ -95,6 +102,7 @@ def _models(
         folder=followed,
         experiments=Path(settings.experiments) if settings.experiments is not None else None,
         silent_s=_SILENT_S + 3 * settings.follow_s,
+        policies=policy_of,
     )
     follower.start(_FIRST_ANSWER_S)  # the watcher began before this process did
     return follower, follower.current()

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import BadInput
+from models.policies import Policy
+from models.policy_names import policy_named
 from serving.experiments import Experiment, read_experiments
 from serving.lineup import Lineup, iso, line_up
 from serving.loading import Located, Served
@@ -69,15 +71,17 @@ class Follower:
         folder: Path | None = None,
         experiments: Path | None = None,
         silent_s: float = 60.0,
+        policies: Callable[[str], Policy] = policy_named,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._first, self._swap, self._uri, self._folder = first, swap, uri, folder
-        self._path, self._silent_s, self._clock = experiments, silent_s, clock
+        self._path, self._silent_s, self._clock, self._policies = experiments, silent_s, clock, policies
         self._experiments: tuple[Experiment, ...] = ()
         self._read: int | None = None
         self._trouble: str | None = None
         self._found = Found({})
         self._lineup = Lineup(first)
+        self._stale = False  # whether something has changed that the line-up does not show yet
         self._stop = threading.Event()
 
     def lineup(self) -> Lineup:
@@ -123,12 +127,15 @@ class Follower:
             located = self._found.models.get(uri)
             if located is not None:  # an alias that is gone leaves the model that serves
                 changed |= self._swap.put(uri, located)
-        if not changed:
+        self._stale = self._stale or changed
+        if not self._stale:
             return False
         self._swap.keep_only(frozenset(wanted))
         champion = (self._swap.of(self._uri) if self._uri is not None else None) or self._first
         previous = self._swap.previous(self._uri) if self._uri is not None else None
-        self._lineup = line_up(champion, previous, self._experiments, self._swap.of)
+        self._lineup = line_up(champion, previous, self._experiments, self._swap.of, self._policies)
+        self._stale = False
+        self._swap.let_go()  # only now does nobody ask them any more
         return True
 
     def _look_at_experiments(self) -> bool:
@@ -155,7 +162,10 @@ class Follower:
         until = time.monotonic() + wait_s
         while self._folder is not None and not (self._folder / FOUND).is_file() and time.monotonic() < until:
             time.sleep(_WAIT_STEP_S)
-        self.look()
+        try:
+            self.look()
+        except Exception as error:
+            _log.error("following the registry failed (%s); the rules answer until it goes on", type(error).__name__)
         if self._uri is not None and self._swap.of(self._uri) is None:
             _log.warning("no model yet: %s is not there, or cannot be served; the rules answer until it is", self._uri)
         threading.Thread(target=self._follow, name="follow-models", daemon=True).start()

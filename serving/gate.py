@@ -27,7 +27,7 @@ class Gate:
     def __init__(self, most: int, clock: Callable[[], float] = perf_counter) -> None:
         self._most, self._clock = most, clock
         self.waiting = 0
-        self.shed = 0
+        self.shed = self._stepping = 0
         self._since = self._crowd_since = self._crowd_left = float("-inf")
 
     async def enter(self) -> float:
@@ -46,16 +46,22 @@ class Gate:
                 headers={"retry-after": "1"},
             )
         now = self._clock()
-        if self.waiting == 0:
+        if self._stepping == 0:  # the first of those that came in one round of the loop
             self._since = now if now - self._crowd_left > _IDLE_S else self._crowd_since
             self._crowd_since = now
-        self.waiting += 1
         since = self._since
-        await asyncio.sleep(0)
+        self._stepping += 1
+        self.waiting += 1
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            self.waiting -= 1
+            raise
+        finally:
+            self._stepping -= 1
         return since
 
     def leave(self) -> None:
         """The request is answered."""
         self.waiting -= 1
-        if self.waiting == 0:
-            self._crowd_left = self._clock()
+        self._crowd_left = self._clock()

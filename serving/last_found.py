@@ -28,6 +28,7 @@ class LastFound:
         self._folder = folder
         self._store = sha256(store.encode()).hexdigest()  # its URI may hold a password
         self._kept: dict[str, str] | None = None
+        self._complained = False
 
     def give(self, into: Path) -> bool:
         """Put what was found into a watcher's folder that is still empty; whether there was anything of this store."""
@@ -70,7 +71,11 @@ class LastFound:
                 self._folder.rename(old)
             part.rename(self._folder)
             shutil.rmtree(old, ignore_errors=True)
+            self._complained = False
         except (OSError, shutil.Error) as error:
-            _log.warning("the models cannot be kept for the next start (%s)", type(error).__name__)
+            if not self._complained:
+                _log.warning("the models cannot be kept for the next start (%s)", type(error).__name__)
+            self._complained = True
+            return False
         self._kept = names
         return True

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol
 
+from models.policies import Policy
 from models.policy_names import policy_named
 from serving.experiments import Arm, Experiment
 from serving.loading import Served
@@ -118,8 +119,9 @@ def line_up(
     previous: Served | None,
     experiments: Sequence[Experiment],
     of: Callable[[str], Served | None],
+    policies: Callable[[str], Policy] = policy_named,
 ) -> Lineup:
-    """The line-up of experiments; `of` gives the model of a URI, None where there is none yet."""
+    """The line-up of experiments; `of` gives the model of a URI, None where there is none yet, `policies` a policy's own."""
     answering: list[tuple[Experiment, Mapping[str, Served]]] = []
     shadows: list[tuple[Experiment, Mapping[str, Served]]] = []
     waiting: dict[str, str] = {}
@@ -130,17 +132,19 @@ def line_up(
         elif missing:
             waiting[experiment.name] = f"there is no {', '.join(missing)}"
         else:
-            arms = {arm.name: _served(arm, champion, of) for arm in experiment.arms}
+            arms = {arm.name: _served(arm, champion, of, policies) for arm in experiment.arms}
             (shadows if experiment.mode == "shadow" else answering).append((experiment, arms))
     return Lineup(champion, previous, tuple(answering), tuple(shadows), waiting)
 
 
-def _served(arm: Arm, champion: Served, of: Callable[[str], Served | None]) -> Served:
+def _served(
+    arm: Arm, champion: Served, of: Callable[[str], Served | None], policies: Callable[[str], Policy]
+) -> Served:
     served = of(arm.model) if arm.model is not None else champion
     if served is None:
         raise ValueError(f"there is no {arm.model}")
     if arm.policy is None:
         return served
     engine = copy.copy(served.engine)
-    engine.policy = policy_named(arm.policy)
+    engine.policy = policies(arm.policy)
     return replace(served, engine=engine)

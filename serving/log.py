@@ -92,10 +92,10 @@ class DecisionLog:
             self._refused += 1
             return False
         self._decisions.append(decision)
-        waiting = len(self._decisions)
-        if waiting == 1:
+        # Not by how many wait: the loop's thread and the shadows' may come at once, and neither be the first
+        if not self._something.is_set():
             self._something.set()
-        elif waiting == _GROUP:
+        if len(self._decisions) >= _GROUP and not self._urgent.is_set():
             self._urgent.set()
         return True
 

@@ -25,6 +25,7 @@ class RedisReads:
         self._url = url
         self._connection: _Connection | None = None
         self._connecting: asyncio.Task[_Connection] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def mget(self, keys: Sequence[bytes]) -> Values:
         """The values of the keys; None where there is none, or one that is no string. Raises OSError.
@@ -33,13 +34,26 @@ class RedisReads:
         """
         if self._connection is None or self._connection.lost:
             if self._connecting is None:
+                self._loop = asyncio.get_running_loop()
                 self._connecting = asyncio.get_running_loop().create_task(self._connect())
                 self._connecting.add_done_callback(_noted)
             self._connection = await asyncio.shield(self._connecting)
         return await self._connection.ask(b"MGET", *keys)
 
     def close(self) -> None:
-        """End, on the event loop; whoever waits is told."""
+        """End, from any thread; whoever waits is told."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is self._loop:
+            self._end()
+        else:
+            self._loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None

@@ -142,7 +142,10 @@ class Lessons:
         told = 0
         while outcomes := self._log.after(self.seq, _LESSONS):
             for known in outcomes:
-                self._policy.record(known.fields)
+                try:
+                    self._policy.record(known.fields)
+                except Exception as error:  # a merchant's own policy may not take what another does
+                    _log.error("outcome %d cannot be learnt from (%s)", known.seq, type(error).__name__)
                 self.seq = known.seq
             told += len(outcomes)
         return told

@@ -140,6 +140,17 @@ def _warm_requests() -> tuple[ScoreRequest, ...]:
 _WARM = _warm_requests()
 
 
+def _is_same(one: Located, other: Located) -> bool:
+    """Whether two are one model: in one folder, or copies of one version with the same hashes."""
+    if one == other:
+        return True
+    manifests = [artefact_folder(located.folder) / "manifest.json" for located in (one, other)]
+    try:
+        return one.version == other.version and manifests[0].read_bytes() == manifests[1].read_bytes()
+    except OSError:
+        return False
+
+
 class Swap:
     """The models that are loaded, by the URI that they were asked for under; each with the one before it.
 
@@ -179,7 +190,7 @@ class Swap:
         reason that is not in it, after a while.
         """
         now = self._serving.get(uri)
-        if now is not None and now.located == located:
+        if now is not None and now.located is not None and _is_same(now.located, located):
             self._refused.pop(uri, None)
             return False
         refused, again = self._refused.get(uri, (None, 0))
@@ -195,7 +206,6 @@ class Swap:
         if now is not None:
             self._previous[uri] = now
         self._serving[uri] = replace(served, since=self._clock())
-        self._let_go()
         was = now.engine.version if now is not None else "none"
         _log.info("%s is version %s from now on (was %s)", uri, located.version, was)
         return True
@@ -214,11 +224,10 @@ class Swap:
         """Let go of the models that are asked for under no other URI than these."""
         self._serving = {uri: served for uri, served in self._serving.items() if uri in uris}
         self._previous = {uri: served for uri, served in self._previous.items() if uri in uris}
-        self._let_go()
         self._refused = {uri: told for uri, told in self._refused.items() if uri in uris}
 
-    def _let_go(self) -> None:
-        """End what the models that are gone kept up with."""
+    def let_go(self) -> None:
+        """End what the models that are gone kept up with; once nobody asks them any more."""
         kept = {one.state for one in (*self._serving.values(), *self._previous.values()) if one.state is not None}
         for state in self._states - kept:
             state.close()

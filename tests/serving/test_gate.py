@@ -79,3 +79,30 @@ def test_a_request_that_failed_makes_room(clock):
     told = asyncio.run(crowd(gate, 1, fail))
     assert isinstance(told[0], RuntimeError)
     assert gate.waiting == 0
+
+
+def test_a_request_that_waits_for_something_else_does_not_make_later_ones_look_late(clock):
+    gate = Gate(10, clock)
+
+    async def run():
+        first = await gate.enter()  # it waits for a store, say, while others come and go
+        clock.now += 0.5
+        second = await gate.enter()
+        gate.leave()
+        gate.leave()
+        return first, second
+
+    assert asyncio.run(run()) == (100.0, 100.5)
+
+
+def test_a_request_that_is_given_up_on_its_way_in_makes_room(clock):
+    gate = Gate(1, clock)
+
+    async def run():
+        coming = asyncio.ensure_future(gate.enter())
+        await asyncio.sleep(0)
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+        return await gate.enter()
+
+    assert asyncio.run(run()) == 100.0

@@ -80,3 +80,11 @@ def test_a_service_by_success_rates_learns_from_the_outcomes_that_it_is_told(res
         time.sleep(0.05)
     assert found[1] > 0.9
     app.close()
+
+
+def test_an_outcome_that_a_policy_cannot_take_does_not_stop_the_next(caplog):
+    pupil, log = Pupil(), Log(1, 2, 3)
+    del log.known[1].fields["n"]
+    assert Lessons(pupil, log).follow() == 3
+    assert pupil.told == [1, 3]
+    assert "outcome 2 cannot be learnt from (KeyError)" in caplog.text

@@ -258,3 +258,12 @@ def test_a_postgresql_that_goes_away_is_found_again(postgres_url, opened, decide
     admin.dispose()
     assert tell(log, outcome("gone-2")).accepted == 1
     assert [known.attempt_id for known in log.after(0, 10)] == ["gone"]
+
+
+def test_two_threads_that_offer_at_once_wake_the_writer(opened, url, decided):
+    log = opened(url)
+    until(lambda: log.available)
+    log._decisions.append(decided("a1"))  # of another thread, whose offer was interrupted here
+    assert log.offer(decided("a2"))
+    until(lambda: log.backlog == 0)
+    assert len(kept(url, DECISIONS)) == 2
