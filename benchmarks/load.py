@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
-import uvloop
 
 __all__ = ["Load", "closed", "open_loop", "request_bytes"]
 
@@ -252,5 +251,4 @@ def open_loop(url: str, requests: Sequence[bytes], *, per_second: float, seconds
 
 
 def _run(what: Coroutine[Any, Any, Load]) -> Load:
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(what)
+    return asyncio.run(what)

@@ -1,7 +1,7 @@
 """The service over HTTP, load generator included, against what others would put in its place: one run, one machine.
 
 Every request is of another attempt, with the evidence of its failure, two earlier attempts and eight candidates. Peers are
-an endpoint of BentoML's that does nothing, as it comes (without uvloop and httptools, which BentoML does not install) and
+an endpoint of BentoML's that does nothing, as it comes (without httptools, which BentoML does not install) and
 with what our service has; `mlflow models serve` of the same model; FastAPI with the same model through a DataFrame.
 Rounds of ours and of the empty endpoint alternate, since a machine is never quite quiet; their medians are compared.
 """
@@ -164,11 +164,11 @@ def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
     return [
         at_most(
             "p50 over one connection, against BentoML's empty endpoint as it comes", p50[0] / p50[1], "×", 1.0,
-            f"{p50[0]:.2f} ms against {p50[1]:.2f}; with uvloop and httptools the empty one takes {p50[2]:.2f}",
+            f"{p50[0]:.2f} ms against {p50[1]:.2f}; with httptools the empty one takes {p50[2]:.2f}",
         ),
         at_least(
             "throughput of one worker, 16 connections, against the same", rate[0] / rate[1], "×", 1.5,
-            f"{rate[0]:,.0f}/s against {rate[1]:,.0f}/s; with uvloop and httptools the empty one gives {rate[2]:,.0f}/s",
+            f"{rate[0]:,.0f}/s against {rate[1]:,.0f}/s; with httptools the empty one gives {rate[2]:,.0f}/s",
         ),
         at_most(
             "cold start to /readyz, against the same", first_s / empty_s, "×", 1.3,

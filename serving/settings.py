@@ -63,7 +63,7 @@ class ServiceSettings:
     state: str = "memory"
     deadline_ms: int = 200
     drain_s: int = 2
-    most_waiting: int = 32
+    most_waiting: int = 24
     follow_s: int = 2
     last_models: str = "payrescue-models"
     experiments: str | None = None
