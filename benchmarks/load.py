@@ -7,6 +7,7 @@ does not get. An open loop's latency counts from when a request was due, so that
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -101,7 +102,7 @@ class _Connection(asyncio.Protocol):
         self.busy = False
 
 
-class _Run:
+class _Run(ABC):
     """What all connections of a load share."""
 
     def __init__(self, url: str, requests: Sequence[bytes]) -> None:
@@ -122,8 +123,9 @@ class _Run:
         while self.transports:
             await asyncio.sleep(0.001)
 
+    @abstractmethod
     def connected(self, connection: _Connection) -> None:
-        raise NotImplementedError
+        """A connection is there, and free."""
 
     def answered(self, connection: _Connection, status: int, took: float, received: bytes) -> None:
         self.load.latencies.setdefault(status, []).append(took)
@@ -131,8 +133,9 @@ class _Run:
             self.load.degraded += 1
         self.free(connection)
 
+    @abstractmethod
     def free(self, connection: _Connection) -> None:
-        raise NotImplementedError
+        """A connection has its answer."""
 
     def gone(self, connection: _Connection, *, under_way: bool) -> None:  # noqa: ARG002  an open loop keeps them
         if under_way:

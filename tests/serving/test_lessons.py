@@ -24,7 +24,7 @@ class Pupil:
         self.told.append(fields["n"])
 
     def probabilities(self, decision):
-        raise NotImplementedError
+        return [1.0]
 
 
 class Log:
