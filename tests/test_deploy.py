@@ -67,7 +67,7 @@ def hashes(text):
 def blocks(path):
     """Each package with its version and its hashes; for which Python it is wanted may differ by who else wants it."""
     found = re.split(r"\n(?=\S)", path.read_text(encoding="utf-8").strip())
-    return {re.sub(r" ;[^\\\n]*", "", block) for block in found}
+    return {re.sub(r" ;[^\\]*\\", r" \\", block) for block in found}
 
 
 def test_what_the_bento_pins_is_what_is_tested():
