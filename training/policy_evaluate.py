@@ -171,7 +171,7 @@ class _Bench:
             self.tell("asking the model about every option")
             past = self.everything[~self.everything["attempt_id"].isin(log.table["attempt_id"])]
             return option_success(self.artefact, log.table, log.options, log.open, past if len(past) else None)
-        return self.learnt.success(self.situations[0][self.is_judged])
+        return self.learnt.success(self.situations[0][self.is_judged], log.number)
 
     @cached_property
     def learnt(self) -> OptionModel:
@@ -185,7 +185,7 @@ class _Bench:
             )
         matrix, coded = self.situations
         return fit_option_model(
-            matrix[self.is_earlier], coded, earlier.done, earlier.success, len(earlier.options),
+            matrix[self.is_earlier], coded, earlier.number, earlier.done, earlier.success, len(earlier.options),
             seed=self.question.seed, threads=self.question.threads,
         )  # fmt: skip
 
@@ -236,7 +236,7 @@ class _Bench:
             price = Budget(fees, asked["price"]).price
             success, met = self.foreseen, Border(price, price, 0.0)
         else:
-            success, earlier = self.learnt.success(self.situations[0][self.is_judged]), self.earlier
+            success, earlier = self.learnt.success(self.situations[0][self.is_judged], self.judged.number), self.earlier
             met = border(self.tried, _expected_fee(earlier, fees, self.tried), earlier.open, **asked)
             self.prices[name] = met.price
         cost = _expected_fee(self.judged, fees, success)
