@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from features.definitions import feature_names
 from features.errors import ArtifactMismatch
 from models import artefact as module
 from models.artefact import load, save
@@ -224,7 +225,7 @@ def test_trees_that_are_not_over_these_columns_and_answers_are_refused(heads, ch
 @pytest.mark.parametrize(
     "curve",
     [
-        [91, [0, 1], [0, 1], 0],
+        [len(feature_names()), [0, 1], [0, 1], 0],
         [0, [1, 0], [0, 1], 0],
         [0, [0, 1], [0], 0],
         [-1, [], [1], 0],
