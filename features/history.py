@@ -215,11 +215,9 @@ class Looked(NamedTuple):
 
 def look_up(past: Past, names: Sequence[Sequence[str | None]]) -> Looked:
     """Copies of the slots of rows whose names, in the order of KEYS, these are; None where a part that is needed is missing."""
-    # Numbered as they turn up; None is not counted, and has the number that stands for none
-    numbered: dict[str | None, int] = dict.fromkeys(chain.from_iterable(names))  # type: ignore[arg-type]
-    numbered.pop(None, None)
-    sums, times, streaks = past.copies(numbered.keys())  # type: ignore[arg-type]
-    numbered = dict(zip(numbered, range(len(numbered)), strict=True))
+    found = [name for name in dict.fromkeys(chain.from_iterable(names)) if name is not None]
+    sums, times, streaks = past.copies(found)
+    numbered: dict[str | None, int] = dict(zip(found, range(len(found)), strict=True))
     numbered[None] = -1
     keys = np.array([*map(numbered.__getitem__, chain.from_iterable(names))], np.int32)
     return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)

@@ -119,10 +119,12 @@ def _questions(trees: Sequence[Mapping[str, str]], places: Array, classes: int) 
 
 def _every(trees: Sequence[Mapping[str, str]], name: str, counts: Array, kind: Callable[[str], T]) -> list[T]:
     """The values of one name in all trees, of which each has as many as `counts` says."""
-    told = [lines[name].split() if count else [] for lines, count in zip(trees, counts.tolist(), strict=True)]
-    if counts.min(initial=0) < 0 or [*map(len, told)] != counts.tolist():
+    words: list[list[str]] = [
+        lines[name].split() if count else [] for lines, count in zip(trees, counts.tolist(), strict=True)
+    ]
+    if counts.min(initial=0) < 0 or [len(some) for some in words] != counts.tolist():
         raise ValueError
-    return list(map(kind, chain.from_iterable(told)))
+    return [kind(word) for word in chain.from_iterable(words)]
 
 
 def _check_children(left: Array, right: Array, inner: Array) -> None:
