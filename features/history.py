@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,11 @@ from features.errors import ArtifactMismatch
 from features.past import Past
 from features.rows import Rows
 
-__all__ = ["History", "features_in_passing", "features_of_request"]
+__all__ = ["History", "Looked", "features_in_passing", "features_of_request", "features_over", "look_up"]
 
 Array = npt.NDArray[Any]
 
-_FIRST = np.zeros(1, np.int64)
+_FIRST, _NONE = np.zeros(1, np.int64), np.empty(0, np.int64)
 _NEVER = kernel.PENDING
 _SPARE = 1.5  # room that growing makes, so that the next names do not have everything copied again
 
@@ -200,6 +201,28 @@ def features_in_passing(rows: Rows, history: History, wanted: npt.NDArray[np.boo
     return out
 
 
+class Looked(NamedTuple):
+    """What a request's rows look back on, as it stood before any of them: the slots that they touch.
+
+    `keys` (n_rows, 8): which of the slots each row has, in the order of KEYS, −1 for none; `sums`, `times`, `streaks` by slot.
+    """
+
+    keys: Array
+    sums: Array
+    times: Array
+    streaks: Array
+
+
+def look_up(past: Past, names: Sequence[Sequence[str | None]]) -> Looked:
+    """Copies of the slots of rows whose names, in the order of KEYS, these are; None where a part that is needed is missing."""
+    found = [name for name in dict.fromkeys(chain.from_iterable(names)) if name is not None]
+    sums, times, streaks = past.copies(found)
+    numbered: dict[str | None, int] = dict(zip(found, range(len(found)), strict=True))
+    numbered[None] = -1
+    keys = np.array([*map(numbered.__getitem__, chain.from_iterable(names))], np.int32)
+    return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
+
+
 def features_of_request(
     rows: Rows,
     past: Past,
@@ -214,19 +237,21 @@ def features_of_request(
     that `past` holds already: `entered`. `names` are the rows' slot names in the order of KEYS, None where a part that
     is needed is missing.
     """
-    local: dict[str, int] = {}
-    place = local.setdefault
-    keys = np.array([-1 if name is None else place(name, len(local)) for row in names for name in row], np.int32)
-    sums, times, streaks = past.copies(local)
+    return features_over(rows, look_up(past, names), asked, entered=entered)
+
+
+def features_over(rows: Rows, looked: Looked, asked: Sequence[int], *, entered: Collection[int] = ()) -> Array:
+    """The same, of rows whose slots are `looked` up, and stay as they are."""
     wanted = np.array(asked, np.int64)
     order = rows.created[wanted].argsort(kind="stable") if len(asked) > 1 else _FIRST
+    past = looked.sums, looked.times, looked.streaks
+    updates = _NONE
     if len(rows) > len(asked) + len(entered):
         # Oldest first already, so that this is the order of `by_resolution`; pending ones come last and are never met
         updates = rows.resolved.argsort(kind="stable")
         if entered:
             updates = updates[~np.isin(updates, list(entered))]
-    else:
-        updates = np.empty(0, np.int64)
+        past = looked.sums.copy(), looked.times.copy(), looked.streaks.copy()
     out = np.empty((len(asked), kernel.N_FEATURES), np.float32)
-    kernel.sweep(wanted[order], order, updates, *rows.arrays(), keys.reshape(len(rows), -1), sums, times, streaks, out)
+    kernel.sweep(wanted[order], order, updates, *rows.arrays(), looked.keys, *past, out)
     return out

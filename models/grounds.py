@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.definitions import feature_names
-from features.past import Past
+from features.history import Looked
 from models.phrases import Seen, Side, told_by
 
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
@@ -29,7 +29,9 @@ FEW = 30
 _LEAST_MOVE = 0.02  # in log-odds: less than half a point of probability moves nobody
 _TINY = 1e-9
 _MONTH = 2
-_METHOD, _WAY, _KEYS_READ = 3, 7, {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
+_WAY_AND_METHOD = [7, 3]
+_KEYS_READ = {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
+_PLACES_READ = [*_KEYS_READ.values()]
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "payment": (
@@ -58,13 +60,10 @@ class Model(Protocol):
 
 
 @cache
-def _places() -> dict[str, Array]:
-    """Which columns of the matrix each kind of reason speaks of."""
+def _members() -> Array:
+    """Which columns of the matrix each kind of reason speaks of, shape (n_kinds, n_features)."""
     names = feature_names()
-    return {
-        kind: np.array([i for i, name in enumerate(names) if any(_fits(name, one) for one in wanted)])
-        for kind, wanted in _COLUMNS.items()
-    }
+    return np.array([[any(_fits(name, one) for one in wanted) for name in names] for wanted in _COLUMNS.values()])
 
 
 def _fits(name: str, wanted: str) -> bool:
@@ -72,13 +71,12 @@ def _fits(name: str, wanted: str) -> bool:
 
 
 class Asked(NamedTuple):
-    """What was scored: the attempts that candidates would be, the names of their slots in the past, their features."""
+    """What was scored: the attempts that candidates would be, what they look back on, their features."""
 
     attempts: Sequence[Row]
-    names: Sequence[Sequence[str | None]]
+    looked: Looked
     matrix: Array
     model: Model
-    past: Past
 
 
 class Chances(list[float]):
@@ -95,11 +93,11 @@ class Chances(list[float]):
 
     def _seen(self) -> list[list[float]]:
         """How many attempts of each candidate's way and of its method were seen, fading by half in 30 days."""
-        pairs = [name or "" for names in self._asked.names for name in (names[_WAY], names[_METHOD])]
-        sums, times, _ = self._asked.past.copies(pairs)
+        looked = self._asked.looked
+        pairs = looked.keys[:, _WAY_AND_METHOD]  # no part of these names can be missing
         created = np.array([attempt["created_at"] for attempt in self._asked.attempts])[:, None]
-        hours = np.maximum(created - times.reshape(-1, 2), 0) / 3.6e9
-        faded = sums[:, _MONTH].sum(axis=-1).reshape(-1, 2) * np.exp2(-hours / 720.0)
+        hours = np.maximum(created - looked.times[pairs], 0) / 3.6e9
+        faded = looked.sums[:, _MONTH].sum(axis=-1)[pairs] * np.exp2(-hours / 720.0)
         found: list[list[float]] = faded.tolist()
         return found
 
@@ -108,35 +106,40 @@ class Chances(list[float]):
         asked = self._asked
         ours, theirs = asked.matrix[place], asked.matrix[against]
         differ = (ours != theirs) & ((ours == ours) | (theirs == theirs))
-        sides = self._side(place), self._side(against)
-        found = [
-            (text, columns)
-            for kind, columns in _places().items()
-            if differ[columns].any() and (text := told_by(kind, *sides)) is not None
-        ]
-        if not found:
+        members = _members()
+        sides = self._sides(place, against)
+        kinds = zip(_COLUMNS, (members & differ).any(axis=1).tolist(), strict=True)
+        texts = [told_by(kind, *sides) if moved else None for kind, moved in kinds]
+        told = [i for i, text in enumerate(texts) if text is not None]
+        if not told:
             return ()
-        rows = np.repeat(ours[None, :], len(found), axis=0)
-        for row, (_, columns) in zip(rows, found, strict=True):
-            row[columns] = theirs[columns]
+        rows = np.where(members[told], theirs, ours)
         without = np.clip(asked.model.success_probability(rows, few=True), _TINY, 1.0 - _TINY)
         mine = min(max(self[place], _TINY), 1.0 - _TINY)
         moved = np.log(mine / (1.0 - mine)) - np.log(without / (1.0 - without))
         order = np.argsort(-moved, kind="stable")[:MOST_REASONS]
-        return tuple(found[i][0] for i in order if moved[i] > _LEAST_MOVE)
+        return tuple(str(texts[told[i]]) for i in order if moved[i] > _LEAST_MOVE)
 
-    def _side(self, place: int) -> Side:
-        asked = self._asked
-        attempt, names = asked.attempts[place], asked.names[place]
-        sums, times, streaks = asked.past.copies([names[key] or "" for key in _KEYS_READ.values()])
-        month = sums[:, _MONTH]
-        told = zip(
-            _KEYS_READ, times.tolist(), month[:, 0].tolist(), month.sum(axis=-1).tolist(), streaks.tolist(), strict=True
-        )
+    def _sides(self, *places: int) -> list[Side]:
+        asked, looked = self._asked, self._asked.looked
+        keys = looked.keys[list(places)][:, _PLACES_READ]
+        month = looked.sums[keys, _MONTH]
+        known = (keys, looked.times[keys], month[..., 0], month.sum(axis=-1), looked.streaks[keys])
         # Of what nothing was ever known there is nothing to say
-        seen = {kind: Seen(paid, everything, streak) for kind, at, paid, everything, streak in told if at}
-        tries = {name: int(asked.matrix[place, column]) for name, column in _tries_columns().items()}
-        return Side(attempt, seen, tries)
+        seen = [
+            {
+                kind: Seen(paid, everything, streak)
+                for kind, slot, at, paid, everything, streak in zip(_KEYS_READ, *told, strict=True)
+                if slot >= 0 and at
+            }
+            for told in zip(*(one.tolist() for one in known), strict=True)
+        ]
+        columns = _tries_columns()
+        tries = asked.matrix[list(places)][:, [*columns.values()]].astype(int).tolist()
+        return [
+            Side(asked.attempts[place], of_side, dict(zip(columns, counted, strict=True)))
+            for place, of_side, counted in zip(places, seen, tries, strict=True)
+        ]
 
 
 @cache

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.fingerprint import fingerprint
-from features.history import History, features_of_request
+from features.history import History, Looked, features_over, look_up
 from features.kernel import N_FEATURES
 from features.past import Past
 from features.rows import Encoder, slot_names
@@ -181,13 +181,13 @@ class Predictor:
         """The success probability of each candidate as the next thing done after `previous`."""
         if not candidates:
             nothing = np.empty((0, N_FEATURES), np.float32)
-            return Chances((), Asked((), (), nothing, self._model, self._past))
+            return Chances((), Asked((), look_up(self._past, ()), nothing, self._model))
         at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
         known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
         asked = [what_if(attempt, one, at, previous) for one in candidates]
-        matrix, names = self._features(asked, attempt, known)
+        matrix, looked = self._features(asked, attempt, known)
         found = self._success_of(matrix, attempt)
-        return Chances(found, Asked(asked, names[len(known) :], matrix, self._model, self._past))
+        return Chances(found, Asked(asked, looked._replace(keys=looked.keys[len(known) :]), matrix, self._model))
 
     def _success_of(self, matrix: npt.NDArray[np.float32], attempt: Mapping[str, Any]) -> list[float]:
         """P(success) of each row; with them, the outcome of the attempt that is asked about is told, as it will be asked for.
@@ -240,15 +240,15 @@ class Predictor:
         asked: Sequence[Mapping[str, Any]],
         attempt: Mapping[str, Any],
         previous: Sequence[Mapping[str, Any]],
-    ) -> tuple[npt.NDArray[np.float32], Sequence[Sequence[str | None]]]:
-        """The features of what is asked, and the slot names of the earlier attempts and of what is asked."""
+    ) -> tuple[npt.NDArray[np.float32], Looked]:
+        """The features of what is asked, and what the earlier attempts and what is asked look back on."""
         attempts = [*(_filled(attempt, past) for past in previous), *asked]
         places = range(len(previous), len(attempts))
         rows = self.encoder.from_fields(attempts, places)
         # What the past already holds does not enter it twice
         entered = [i for i, one in enumerate(previous) if self._past.has(one)]
-        names = [slot_names(fields) for fields in attempts]
-        return features_of_request(rows, self._past, names, places, entered=entered), names
+        looked = look_up(self._past, [slot_names(fields) for fields in attempts])
+        return features_over(rows, looked, places, entered=entered), looked
 
 
 def _filled(attempt: Mapping[str, Any], past: Mapping[str, Any]) -> Fields:

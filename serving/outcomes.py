@@ -16,14 +16,14 @@ from serving.requests import (
     no_others,
     read_object,
 )
-from serving.values import CARD_NUMBER, hides_card_number, reader_of
+from serving.values import CARD_NUMBER, field_of, hides_card_number
 
 __all__ = ["MOST_OUTCOMES", "Outcome", "OutcomeReader"]
 
 MOST_OUTCOMES = 1_000
 """Most outcomes in one request."""
 
-_REQUIRED = ("attempt_id", "resolved_at", "outcome")
+_REQUIRED = dict.fromkeys(("attempt_id", "resolved_at", "outcome")).keys()
 _PARTS = ("evidence", "attempt")
 
 
@@ -57,12 +57,14 @@ class OutcomeReader:
 
     def __init__(self, extra: Sequence[Column] = ()) -> None:
         every = [*columns().values(), *extra]
-        self._before = {column.name: reader_of(column) for column in every if column.known == "before"}
-        after = {column.name: reader_of(column) for column in every if column.known == "after"}
-        self._evidence = {name: reader for name, reader in after.items() if name not in LABEL}
+        self._before = {column.name: field_of(column) for column in every if column.known == "before"}
+        after = {column.name: field_of(column) for column in every if column.known == "after"}
+        self._evidence = {name: field for name, field in after.items() if name not in LABEL}
         self._flat = {"attempt_id": self._before["attempt_id"], **after}
         self._known = (*self._flat, *_PARTS)
-        self._required = tuple(column.name for column in every if column.required and column.name != "attempt_id")
+        self._required = dict.fromkeys(
+            column.name for column in every if column.required and column.name != "attempt_id"
+        ).keys()
 
     def items(self, raw: Any, faults: RequestFaults) -> list[tuple[str, Any]]:
         """The outcomes of one request, unread, each with its JSON pointer: an object, or an array of them."""

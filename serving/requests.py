@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 from typing import Any
 
 from features.allowed import LENGTHS
@@ -14,15 +14,16 @@ from models.engine import ScoreRequest
 from serving.values import (
     AHEAD,
     CARD_NUMBER,
+    MOST_TAKEN,
     REQUIRED,
     SECURITY_CODE,
     TOO_FAR_AHEAD,
     UNKNOWN,
-    Reader,
+    Field,
     Unwanted,
+    field_of,
     hides_card_number,
     names_security_code,
-    reader_of,
     text_reader,
     wait_reader,
 )
@@ -55,7 +56,8 @@ SHARED = ("payment_id", "amount_minor", "currency", "country")
 
 CANDIDATE_COLUMNS = ("method", "route", "auth_flow", "auth_steps", "stored", "network_token")
 _TIMES = ("created_at", "resolved_at")
-_PARTS = ("attempt", "evidence", "previous", "candidates")
+_PARTS = frozenset({"attempt", "evidence", "previous", "candidates"})
+_OF_CANDIDATES = dict.fromkeys(("candidate_id", "method")).keys()
 _SPEAKABLE = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
 _MOST_KEY_DIGITS = 5
 
@@ -89,17 +91,18 @@ class RequestReader:
     def __init__(self, extra: Sequence[Column] = ()) -> None:
         self.extra = tuple(extra)
         every = [*columns().values(), *extra]
-        before = {column.name: reader_of(column) for column in every if column.known == "before"}
-        after = {column.name: reader_of(column) for column in every if column.known == "after"}
+        before = {column.name: field_of(column) for column in every if column.known == "before"}
+        after = {column.name: field_of(column) for column in every if column.known == "after"}
         self._attempt = before
-        self._evidence = {name: reader for name, reader in after.items() if name not in LABEL}
+        self._evidence = {name: field for name, field in after.items() if name not in LABEL}
         self._previous = before | after
-        self._candidate: dict[str, Reader] = {
-            "candidate_id": text_reader(LENGTHS["string"]),
+        self._candidate: dict[str, Field] = {
+            "candidate_id": Field(text_reader(LENGTHS["string"]), None),
             **{name: before[name] for name in CANDIDATE_COLUMNS},
-            "wait_s": wait_reader(),
+            "wait_s": Field(wait_reader(), None),
         }
-        self._required = tuple(column.name for column in every if column.required)
+        self._required = dict.fromkeys(column.name for column in every if column.required).keys()
+        self._required_earlier = dict.fromkeys(name for name in self._required if name not in SHARED).keys()
 
     def read(self, raw: Any, *, now: int) -> ScoreRequest:
         """One request. `now` is in microseconds since 1970, UTC. Raises BadInput with every fault."""
@@ -140,10 +143,10 @@ class RequestReader:
         if raw is None:
             return earlier
         ids = {attempt.get("attempt_id")}
+        shared = {name: attempt[name] for name in SHARED if name in attempt}
         for i, item in enumerate(_array(raw, MOST_PREVIOUS, at, faults)):
             row = read_object(item, self._previous, f"{at}/{i}", now, faults)
-            needed = [name for name in self._required if name not in SHARED]
-            all_there(row, item, needed, f"{at}/{i}", faults)
+            all_there(row, item, self._required_earlier, f"{at}/{i}", faults)
             ends_after_start(row, row, f"{at}/{i}", faults)
             if row.setdefault("payment_id", attempt.get("payment_id")) != attempt.get("payment_id"):
                 faults.note(f"{at}/{i}/payment_id", "the payment_id of the attempt")
@@ -153,7 +156,6 @@ class RequestReader:
             follows = earlier[-1].get("created_at", 0) if earlier else 0
             if not follows <= row.get("created_at", follows) <= attempt.get("created_at", now + 2**62):
                 faults.note(f"{at}/{i}/created_at", "earlier attempts, oldest first")
-            shared = {name: attempt[name] for name in SHARED if name in attempt}
             earlier.append(shared | row)
         return earlier
 
@@ -164,7 +166,7 @@ class RequestReader:
         ids: set[str] = set()
         for i, item in enumerate(_array(raw, MOST_CANDIDATES, at, faults)):
             candidate = read_object(item, self._candidate, f"{at}/{i}", now, faults)
-            all_there(candidate, item, ("candidate_id", "method"), f"{at}/{i}", faults)
+            all_there(candidate, item, _OF_CANDIDATES, f"{at}/{i}", faults)
             candidate_id = candidate.get("candidate_id")
             if candidate_id in ids:
                 faults.note(f"{at}/{i}/candidate_id", "a candidate_id that no other candidate has")
@@ -181,30 +183,39 @@ def _array(raw: Any, most: int, at: str, faults: RequestFaults) -> list[Any]:
     return []
 
 
-def read_object(raw: Any, readers: Mapping[str, Reader], at: str, now: int, faults: RequestFaults) -> dict[str, Any]:
+def read_object(raw: Any, fields: Mapping[str, Field], at: str, now: int, faults: RequestFaults) -> dict[str, Any]:
     """The values of an object by name, without the missing ones and the faulty ones, which are noted."""
     if type(raw) is not dict:
         faults.note(at, "an object")
         return {}
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in raw.items():
-        reader = readers.get(name)
-        if reader is None:
-            no_others({name: value}, readers, at, faults)
+        field = fields.get(name)
+        if field is None:
+            no_others({name: value}, fields, at, faults)
+            continue
+        read, taken = field
+        if taken is not None and type(value) is str and value in taken:
+            values[name] = value
         elif value is not None:
             try:
-                values[name] = reader(value)
+                values[name] = read(value)
             except Unwanted as unwanted:
                 faults.note(f"{at}/{name}", str(unwanted))
+                continue
+            if taken is not None and values[name] is value:
+                if len(taken) >= MOST_TAKEN:
+                    taken.clear()
+                taken.add(value)
     for name in _TIMES:
-        if values.get(name, now) > now + AHEAD:
+        if name in values and values[name] > now + AHEAD:
             faults.note(f"{at}/{name}", TOO_FAR_AHEAD)
     return values
 
 
-def all_there(values: Mapping[str, Any], raw: Any, names: Iterable[str], at: str, faults: RequestFaults) -> None:
+def all_there(values: Mapping[str, Any], raw: Any, names: KeysView[str], at: str, faults: RequestFaults) -> None:
     """Notes values that are required and not given; faulty ones have been noted already."""
-    if type(raw) is not dict:
+    if type(raw) is not dict or names <= values.keys():
         return
     for name in names:
         if name not in values and raw.get(name) is None:
@@ -219,7 +230,9 @@ def ends_after_start(start: Mapping[str, Any], end: Mapping[str, Any], at: str, 
 
 def no_others(raw: Mapping[str, Any], known: Iterable[str], at: str, faults: RequestFaults) -> None:
     """Notes fields that are not known. Their names are repeated only if they cannot hide anything."""
-    known = tuple(known)
+    known = frozenset(known)
+    if known >= raw.keys():
+        return
     for name, value in raw.items():
         if name in known:
             continue

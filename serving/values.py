@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from features.allowed import COUNTRY_COLUMNS, EARLIEST, LENGTHS, RANGES, TOLERANCE_AHEAD, VOCABULARIES, Range
 from features.cards import contains_card_number, is_secret_name
@@ -23,13 +23,16 @@ __all__ = [
     "LONGEST_ISSUER_DIGITS",
     "LONGEST_WAIT_S",
     "MOST_NUMBER",
+    "MOST_TAKEN",
     "REFUSED_CATEGORIES",
     "REQUIRED",
     "SECURITY_CODE",
     "TOO_FAR_AHEAD",
     "UNKNOWN",
+    "Field",
     "Reader",
     "Unwanted",
+    "field_of",
     "hides_card_number",
     "names_security_code",
     "reader_of",
@@ -45,6 +48,18 @@ UNKNOWN = "no field of this name"
 Reader = Callable[[Any], Any]
 """From a JSON value to a value. Raises Unwanted."""
 
+
+class Field(NamedTuple):
+    """A reader, and texts that it took before as they are: reading one again would change nothing.
+
+    Of a column whose every text is another, or that holds none, none are kept.
+    """
+
+    read: Reader
+    taken: set[str] | None
+
+
+MOST_TAKEN = 4_096  # texts of a column; beyond, they are forgotten, and read again
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST = (EARLIEST - _EPOCH) // _MICROSECOND
@@ -58,6 +73,7 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]
 REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's control, format, surrogate and line-break characters
 MOST_NUMBER = 2.0**53  # beyond it, JSON's numbers are not exact; no column has a use for more
 _ANY = Range(-MOST_NUMBER, MOST_NUMBER)
+_LEAST_CARD_NUMBER = 1e12  # of 13 digits
 LONGEST_WAIT_S = 90 * 86_400
 LONGEST_ISSUER_DIGITS = 8
 
@@ -96,7 +112,11 @@ def hides_card_number(value: Any) -> bool:
         return any(map(hides_card_number, value))
     if type(value) is dict:
         return any(contains_card_number(name) or hides_card_number(inner) for name, inner in value.items())
-    return isinstance(value, int | float) and 1e12 <= abs(value) < 1e19 and contains_card_number(str(int(value)))
+    return (
+        isinstance(value, int | float)
+        and _LEAST_CARD_NUMBER <= abs(value) < 1e19
+        and contains_card_number(str(int(value)))
+    )
 
 
 def names_security_code(name: str, value: Any) -> bool:
@@ -142,14 +162,18 @@ def _number(within: Range, *, whole: bool) -> Reader:
     spoken = f"{'a whole number' if whole else 'a finite number'}{'' if within == _ANY else f', {within}'}"
     low, high, above_low = within.low, within.high if within.high is not None else MOST_NUMBER, within.above_low
     convert: Callable[[Any], int | float] = int if whole else float
+    usual, most = int if whole else float, min(high, _LEAST_CARD_NUMBER - 1)
 
     def read(value: Any) -> int | float:
         kind = type(value)
+        if kind is usual and low < value <= most:
+            number: int | float = value
+            return number
         fits = kind is int or (kind is float and (not whole or value.is_integer()))
         if not fits or not low <= value <= high or (above_low and value == low):
             _no_card_number(value)
             raise Unwanted(spoken)
-        if abs(value) >= 1e12:
+        if abs(value) >= _LEAST_CARD_NUMBER:
             _no_card_number(value)
         return convert(value)
 
@@ -170,7 +194,8 @@ def _time(value: Any) -> int:
         except ValueError:
             pass  # a month 13, say
         else:
-            microseconds = (moment - _EPOCH) // _MICROSECOND
+            since = moment - _EPOCH
+            microseconds = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
             if microseconds >= _EARLIEST:
                 return microseconds
             raise Unwanted(f"a time from {EARLIEST:%Y-%m-%d} on")
@@ -195,6 +220,12 @@ def _pseudonym(value: Any) -> Any:
 def wait_reader() -> Reader:
     """Reads how long to wait, in seconds."""
     return _number(Range(0, LONGEST_WAIT_S), whole=False)
+
+
+def field_of(column: Column) -> Field:
+    """How a column is read; see `reader_of`."""
+    repeats = column.type == "category" or column.name in VOCABULARIES or column.name in {*COUNTRY_COLUMNS, "currency"}
+    return Field(reader_of(column), set() if repeats else None)
 
 
 def reader_of(column: Column) -> Reader:

@@ -95,3 +95,41 @@ def test_a_question_of_whether_a_value_is_missing_is_answered_as_lightgbm_does()
         assert "inf" in text.split("Tree=0")[1].split("feature_importances")[0]  # a split that sets NaN apart
         odd = np.vstack([default[:500], [[np.inf, 0.0], [-np.inf, 0.0], [np.nan, np.nan]]]).astype(np.float32)
         np.testing.assert_array_equal(Booster(text).many(odd)[:, 0], reference.predict(odd, raw_score=True))
+
+
+@pytest.mark.parametrize("leaves", [2, 16, 17, 40, 255])
+def test_trees_of_any_size_score_as_lightgbm_does(leaves):
+    rng = np.random.default_rng(leaves)
+    data = rng.normal(size=(3_000, 4)).astype(np.float32)
+    data[:, 3] = rng.integers(0, 90, 3_000)
+    data[rng.random((3_000, 4)) < 0.1] = np.nan
+    answer = np.nan_to_num(data[:, 0] * data[:, 1]) + np.sin(np.nan_to_num(data[:, 3]) * 7.0) + rng.normal(size=3_000)
+    told = {"num_leaves": leaves, "min_data_in_leaf": 2, "cat_smooth": 1.0, "verbose": -1}
+    reference = lightgbm.train(told, lightgbm.Dataset(data, answer, categorical_feature=[3]), 12)
+    booster = Booster(reference.model_to_string())
+    odd = np.vstack([data[:700], rng.normal(size=(99, 4)) * 50.0]).astype(np.float32)
+    wanted = reference.predict(odd, raw_score=True)
+    np.testing.assert_array_equal(booster.many(odd)[:, 0], wanted)
+    for some in (1, 2, 5, 9, 13, 17, 40):  # rows that share a word, and rows that do not
+        np.testing.assert_array_equal(booster.few(odd[:some])[:, 0], wanted[:some])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("left_child", "-1 1 2"),
+        ("right_child", "1 9 -3"),
+        ("left_child", "0 -2 -3"),
+        ("threshold", "1"),
+        ("leaf_value", "1"),
+    ],
+)
+def test_a_tree_that_is_none_is_refused(name, value):
+    rng = np.random.default_rng(5)
+    data = rng.normal(size=(500, 2))
+    text = lightgbm.train(
+        {"num_leaves": 4, "verbose": -1}, lightgbm.Dataset(data, data.sum(axis=1)), 1
+    ).model_to_string()
+    line = next(line for line in text.splitlines() if line.startswith(f"{name}="))
+    with pytest.raises(ArtifactMismatch, match="damaged"):
+        Booster(text.replace(line, f"{name}={value}"))
