@@ -330,8 +330,6 @@ class App:
     def close(self) -> None:
         """Write what the log has still to write, and end what runs beside the requests. It blocks."""
         self._scoring.close()
-        for state in self._models.lineup().states():
-            state.close()
         self._models.close()
         if self._log is not None:
             self._log.close()

@@ -30,6 +30,7 @@ from models.golden import golden_rows
 from models.heads import Blend, Calibration
 from serving.app import App
 from serving.commands import command
+from serving.known import Known
 from serving.settings import ServiceSettings
 from training.simulator import simulate
 
@@ -55,6 +56,37 @@ class SteadyPredictor:
 
     def reasons(self, attempt, previous, evidence):
         return {"generic_decline": 0.7, "insufficient_funds": 0.3}
+
+
+class ToldLog:
+    """A log of outcomes in memory, as `serving.known.OutcomeLog` has it; each is told by its fields."""
+
+    def __init__(self, *told: dict[str, Any]) -> None:
+        self.entries: list[Known] = []
+        for fields in told:
+            self.tell(fields)
+
+    def tell(self, fields: dict[str, Any]) -> None:
+        self.entries.append(Known(len(self.entries) + 1, fields["attempt_id"], fields))
+
+    def after(self, seq: int, most: int) -> list[Known]:
+        return self.entries[seq : seq + most]
+
+    def latest(self) -> int:
+        return len(self.entries)
+
+    def start(self, until: int | None, window_us: int) -> int:
+        times = [known.fields.get("resolved_at", 2**62) for known in self.entries]
+        cut = min(max(times, default=0) - window_us, *(() if until is None else (until,)), 2**62)
+        return next((i for i, at in enumerate(times) if at > cut), len(times))
+
+    def mark(self, seq: int) -> str | None:
+        return self.entries[seq - 1].attempt_id if 0 < seq <= len(self.entries) else None
+
+
+@pytest.fixture(scope="session")
+def log_of() -> type[ToldLog]:
+    return ToldLog
 
 
 @pytest.fixture
