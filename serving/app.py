@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from features.errors import BadInput
@@ -19,7 +20,7 @@ from serving.lineup import Fixed, Models, iso
 from serving.loading import Served
 from serving.log import DecisionLog
 from serving.log_records import Heard
-from serving.metrics import TEXT_FORMAT, Meters
+from serving.metrics import SHADOWS, TEXT_FORMAT, Meters
 from serving.openapi import bentoml_schema, document
 from serving.outcome_route import OutcomeRoute
 from serving.outcomes import OutcomeReader
@@ -28,6 +29,7 @@ from serving.requests import RequestReader
 from serving.scoring import Scoring, Timing
 from serving.settings import ServiceSettings
 from serving.shadow import OnShadow
+from serving.standing import Standing
 from serving.state import OnlineState
 from serving.transport import (
     ClientLeft,
@@ -101,6 +103,11 @@ class App:
             self._models, log=log, meters=meters, on_shadow=on_shadow, busy=lambda: self._requests > 0
         )
         self._outcomes = OutcomeRoute(log, outcomes or OutcomeReader(), clock, self._heard)
+        self.standing = Standing(self._models, log)
+        """What the service stands on beside itself, and what of it is down."""
+        if meters is not None:
+            shadows = {result: partial(self._scoring.shadowed, result) for result in SHADOWS}
+            meters.hook(shadows=shadows, state_behind=self.standing.behind, reachable=self.standing.parts())
         self._documents: tuple[Plain, Plain] | None = None
         self.gate = Gate(self._settings.most_waiting)
         self.draining = False
@@ -322,6 +329,7 @@ class App:
             "version": served.engine.version,
             "degraded": served.engine.predictor is None,
             "since": iso(served.since),
+            "down": self.standing.down(),
             "log": "none" if self._log is None else "ready" if self._log.available else "unavailable",
             "state": "none" if served.state is None else "behind" if served.state.failing else "following",
             **self._models.status(),

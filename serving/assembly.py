@@ -28,7 +28,7 @@ from serving.settings import NO_LOG, ServiceSettings
 from serving.state import open_state
 from serving.swap import Swap
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "meters_of"]
 
 _FIRST_ANSWER_S = 30.0
 _SILENT_S = 60.0
@@ -45,7 +45,7 @@ def assemble(settings: ServiceSettings, located: Callable[[], Located | None], f
     log = DecisionLog(settings.log) if settings.log != NO_LOG else None
     models, served = _models(settings, located, followed, log)
     access_log = AccessLog(share=settings.access_log) if settings.access_log else None
-    meters = _meters(settings, models, log, access_log)
+    meters = meters_of(settings, models, log, access_log)
     app = App(
         served.engine,
         settings,
@@ -100,8 +100,15 @@ def _now() -> int:
     return time.time_ns() // 1_000
 
 
-def _meters(settings: ServiceSettings, models: Models, log: DecisionLog | None, access_log: AccessLog | None) -> Meters:
-    meters = Meters(Path(settings.metrics) if settings.metrics is not None else None)
+def meters_of(
+    settings: ServiceSettings,
+    models: Models,
+    log: DecisionLog | None,
+    access_log: AccessLog | None,
+    clock: Callable[[], float] = time.time,
+) -> Meters:
+    """What a worker counts, with what its parts keep; `clock` tells seconds since 1970."""
+    meters = Meters(Path(settings.metrics) if settings.metrics is not None else None, clock=clock)
     meters.hook(
         access_log_dropped=(lambda: access_log.dropped) if access_log is not None else None,
         log_backlog=(lambda: log.backlog) if log is not None else None,

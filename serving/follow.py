@@ -27,6 +27,7 @@ __all__ = ["FOUND", "Follower", "Found", "read_found"]
 FOUND = "found.json"
 """The watcher's file, in its folder."""
 
+_REACHABLE = "reachable"
 _EVERY_S = 0.5
 _WAIT_STEP_S = 0.02
 _END_S = 2.0  # a model that is just being loaded is not waited for
@@ -107,6 +108,10 @@ class Follower:
             told["experiments"] = {"running": running, "waiting": dict(lineup.waiting), "trouble": self._trouble}
         return told
 
+    def registry_reachable(self) -> bool | None:
+        """Whether the registry answers; None where none is followed."""
+        return self._registry() == _REACHABLE if self._folder is not None else None
+
     def _registry(self) -> str:
         if self._folder is None:
             return "not followed"
@@ -116,7 +121,7 @@ class Follower:
             return "silent"
         if self._clock() - last > self._silent_s:
             return "silent"
-        return "reachable" if self._found.trouble is None else f"unreachable ({self._found.trouble})"
+        return _REACHABLE if self._found.trouble is None else f"unreachable ({self._found.trouble})"
 
     def look(self) -> bool:
         """Look once at what has changed, and swap. Whether the line-up is another; called by one thread at a time."""

@@ -92,6 +92,9 @@ class Models(Protocol):
     def status(self) -> Mapping[str, Any]:
         """What `/readyz` tells beside the version."""
 
+    def registry_reachable(self) -> bool | None:
+        """Whether the registry answers; None where none is followed."""
+
     def close(self) -> None:
         """End what runs beside the requests: what follows the registry, and what keeps up with outcomes. It blocks."""
 
@@ -109,6 +112,10 @@ class Fixed:
     def status(self) -> Mapping[str, Any]:
         """Nothing to tell."""
         return {}
+
+    def registry_reachable(self) -> bool | None:
+        """None is followed."""
+        return None
 
     def close(self) -> None:
         """End what keeps up with outcomes."""

@@ -108,6 +108,7 @@ def test_two_arms_of_one_policy_share_nothing_but_the_outcomes(policies):
     assert one.probabilities(Decision(ways, "KR")) == other.probabilities(Decision(ways, "KR"))
     assert one.probabilities(Decision(ways, "KR"))[1] > 0.9
     for _ in range(30):
+        one.record({**PAID, "route": "harbor"})
         one.record({**PAID, "outcome": "technical"})
     assert one.probabilities(Decision(ways, "KR")) != other.probabilities(Decision(ways, "KR"))
 
