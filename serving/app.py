@@ -14,6 +14,7 @@ from features.errors import BadInput
 from models.engine import Engine
 from models.messages import locales, messages
 from serving.access_log import AccessLog, Entry
+from serving.batch_route import BatchRoute
 from serving.doors import Doors
 from serving.gate import Gate
 from serving.lineup import Fixed, Models, iso
@@ -49,8 +50,6 @@ from serving.transport import (
 __all__ = ["App", "Call"]
 
 _log = logging.getLogger("bentoml.payrescue")  # BentoML's logger is the one that its server shows
-
-_BATCH_BREATH_S = 0.003  # of a batch between two looks at other clients
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,7 @@ class App:
             meters.hook(shadows=shadows, state_behind=self.standing.behind, reachable=self.standing.parts())
         self._documents: tuple[Plain, Plain] | None = None
         self.gate = Gate(self._settings.most_waiting)
+        self._batches = BatchRoute(self._reader, self._scoring, self.gate, clock, most=self._settings.most_batch)
         self.draining = False
         """Whether the service is about to leave: it says so at `/readyz`, and asks clients to come back elsewhere."""
         self._routes: dict[str, tuple[str, Route]] = {
@@ -228,20 +228,8 @@ class App:
 
     async def _score_batch(self, call: Call) -> Any:
         deadline_s = self._deadline(call, endless=True)
-        raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_batch_bytes))
-        now = self._clock()
-        try:
-            requests = self._reader.read_batch(raw, now=now, most=self._settings.most_batch)
-        except BadInput as bad:
-            raise invalid(bad) from None
-        answers, lineup, timing = [], self._scoring.lineup(), Timing(now, call.started, deadline_s)
-        breathed = float("-inf")
-        for i, request in enumerate(requests):
-            if time.perf_counter() - breathed > _BATCH_BREATH_S:
-                await asyncio.sleep(0)
-                breathed = time.perf_counter()
-            answers.append(await self._scoring.answer(lineup, request, f"{call.request_id}.{i}", timing))
-        return answers
+        body = await read_body(call.scope, call.receive, self._settings.most_batch_bytes)
+        return await self._batches.answer(body, call.request_id, call.started, deadline_s)
 
     def _deadline(self, call: Call, *, endless: bool = False) -> float:
         """Seconds that a request has: by its `X-Deadline-Ms`, else by the settings, or as long as it takes."""
