@@ -66,7 +66,7 @@ class LogStore:
 
     def prepare(self) -> None:
         """Make the tables where there are none. Raises BadInput for a log of another version."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             if self._postgres:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TABLES_LOCK)))
             METADATA.create_all(connection)
@@ -94,7 +94,7 @@ class LogStore:
 
         The results are in the order of the tellings; one that is refused does not hinder the others.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             for some in _chunks(decisions, _ROWS_AT_ONCE):
                 self._insert(connection, [row_of(decision) for decision in some])
             return self._tell(connection, tellings, told_at) if tellings else []
@@ -183,7 +183,14 @@ class LogStore:
         self._engine.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that only reads."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction of its own, which nobody else writes beside."""
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 
