@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -300,20 +300,21 @@ def _ready(url: str) -> bool:
 
 
 class RedisServer:
-    """A Redis of our own on a free port, that keeps nothing on disk."""
+    """A Redis of our own on a free port, that keeps nothing on disk; `words` and `client` where it is not as it comes."""
 
-    def __init__(self, program: str, folder: Path) -> None:
-        self._program, self._folder = program, folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def __init__(self, program: str, folder: Path, words: Sequence[str] = (), **client: Any) -> None:
+        self._program, self._folder, self._more = program, folder, words
+        self.port = _free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port)
+        self.client = redis.Redis(**{"host": "127.0.0.1", "port": self.port, **client})
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        words = [self._program, "--port", str(self.port), "--save", "", "--dir", str(self._folder)]
+        secure = "--tls-port" in self._more
+        port = ["--port", "0", "--tls-port" if secure else "--port", str(self.port)]
+        more = [word for word in self._more if word != "--tls-port"]
+        words = [self._program, *port, *more, "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         for _ in range(500):
             try:
@@ -334,13 +335,37 @@ class RedisServer:
 
 
 @pytest.fixture(scope="session")
-def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_program() -> str:
     program = shutil.which("redis-server")
     if program is None:
-        if os.environ.get("PAYRESCUE_REQUIRE_STORES"):
-            pytest.fail("redis-server is not installed, and PAYRESCUE_REQUIRE_STORES is set")
-        pytest.skip("redis-server is not installed")
-    server = RedisServer(program, tmp_path_factory.mktemp("redis"))
+        _without("redis-server: apt install redis-server")
+    return str(program)
+
+
+@pytest.fixture(scope="session")
+def running_redis(redis_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(redis_program, tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def secure_redis(redis_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One that speaks TLS alone, to clients with a certificate and a password."""
+    folder = tmp_path_factory.mktemp("secure-redis")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    made = ["openssl", *words, *names, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    files = {"--tls-cert-file": certificate, "--tls-key-file": key, "--tls-ca-cert-file": certificate}
+    options = [word for option, path in files.items() for word in (option, str(path))]
+    client = {"ssl": True, "ssl_ca_certs": certificate, "ssl_certfile": certificate, "ssl_keyfile": key}
+    server = RedisServer(
+        redis_program, folder, ["--tls-port", *options, "--requirepass", "p@ss/w:rd"], **client, password="p@ss/w:rd"
+    )
+    certificates = f"ssl_ca_certs={certificate}&ssl_certfile={certificate}&ssl_keyfile={key}"
+    server.url = f"rediss://:p%40ss%2Fw%3Ard@127.0.0.1:{server.port}/0?{certificates}"
     yield server
     server.kill()
 

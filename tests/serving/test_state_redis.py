@@ -7,12 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import redis
 
 from features.definitions import EVIDENCE_CODES, RAW_CODES
 from features.history import History
 from features.rows import Encoder, slot_names
 from models.engine import ScoreRequest
 from serving.redis_reads import RedisReads
+from serving.state import OnlineState
 from serving.state_fold import Base
 from serving.state_memory import MemoryState
 from serving.state_redis import RedisState
@@ -251,6 +253,73 @@ class TestDamage:
 
     def test_everything_is_gone_in_the_end(self, store, redis_server):
         assert all(0 < redis_server.client.ttl(key) <= 120 * 86_400 for key in redis_server.client.keys("*"))
+
+
+def until(true):
+    for _ in range(500):
+        if true():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class TestInService:
+    """As the service has it: a thread follows the log, the event loop asks."""
+
+    @pytest.mark.parametrize("lost", ["flushall", "restarted"])
+    def test_a_redis_that_loses_all_that_it_had_is_right_again_by_itself(
+        self, store_of, base, redis_server, log_of, lost, monkeypatch
+    ):
+        monkeypatch.setattr("serving.state._AFTER_A_FAILURE_S", 0.02)
+        monkeypatch.setattr("serving.state_redis._LEAVE_ALONE_S", 0.02)
+        log = log_of(*TOLD)
+        store, memory = store_of(log, base), MemoryState(log, made_base())
+        state = OnlineState(store, every_s=0.02)
+        state.start()
+        memory.follow()
+        try:
+            assert until(lambda: not past_of(store).missed)
+            if lost == "restarted":
+                redis_server.kill()
+                assert until(lambda: past_of(store).missed and not state.reachable)
+                redis_server.start()
+            else:
+                redis_server.client.flushall()
+            log.tell(ended(50))
+            memory.follow()
+            assert until(lambda: state.seq == 13 and not past_of(store).missed)
+            assert until(lambda: state.reachable and not state.failing)
+            same(past_of(store), asyncio.run(memory.past(ASKED, None)))
+        finally:
+            state._ends.set()
+            state._thread.join()
+
+    def test_over_tls_with_a_password_and_a_certificate(self, secure_redis, base, log_of):
+        log = log_of(*TOLD)
+        store, memory = RedisState(secure_redis.url, log, base, deadline_s=5.0), MemoryState(log, made_base())
+        assert store.follow() == memory.follow() == 12
+        past = past_of(store)
+        assert not past.missed
+        same(past, asyncio.run(memory.past(ASKED, None)))
+        store.close()
+
+    @pytest.mark.parametrize("wrong", ["password", "certificate", "name"])
+    def test_who_cannot_be_sure_of_it_does_not_talk_to_it(self, secure_redis, base, log_of, wrong, caplog):
+        parts = {
+            "password": ("p%40ss", "no"),
+            "certificate": ("&ssl_certfile", "&x"),
+            "name": ("127.0.0.1", "127.0.0.2"),
+        }
+        url = secure_redis.url.replace(*parts[wrong])
+        if wrong == "certificate":
+            url = secure_redis.url.partition("?")[0]
+        store = RedisState(url, log_of(*TOLD), base, deadline_s=5.0)
+        store._epoch = "e"
+        assert past_of(store).missed
+        with pytest.raises(redis.ConnectionError):
+            store.follow()
+        assert "p@ss" not in caplog.text
+        store._redis.close()
 
 
 class TestNotThere:
