@@ -34,6 +34,7 @@ from typing import Any, Literal, get_args
 
 from features.cards import contains_card_number
 from features.errors import BadInput, CardNumberFound, Fault
+from features.yaml_file import read_yaml
 from models.policy_names import policy_named
 
 __all__ = ["CONTROL", "MODEL_URI", "Arm", "Experiment", "place", "read_experiments"]
@@ -52,7 +53,6 @@ _PLACES = float(1 << 4 * _DIGITS)
 _LARGEST_CANARY = 0.5
 _ROUNDING = 1e-9
 _DECIMALS = 12
-_LARGEST_FILE = 1_000_000
 
 
 def place(salt: str, payment_id: str) -> float:
@@ -120,17 +120,7 @@ def read_experiments(path: Path, policies: Callable[[str], object] | None = poli
 
     `policies` makes a policy by its name, or raises BadInput; None: the policies are not looked at.
     """
-    import yaml
-
-    try:
-        with path.open("rb") as file:
-            told = yaml.safe_load(file.read(_LARGEST_FILE).decode())
-    except OSError as error:
-        raise BadInput(str(path), message=f"cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise BadInput(
-            str(path), message="is no YAML; serving/experiments.py says how experiments are written"
-        ) from None
+    told = read_yaml(path, "serving/experiments.py says how experiments are written")
     if contains_card_number(str(told)):
         raise CardNumberFound(str(path), message="holds a card number; want none, here or anywhere")
     listed = told.get("experiments") if isinstance(told, dict) and set(told) == {"experiments"} else None

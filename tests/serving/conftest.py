@@ -31,6 +31,7 @@ from models.heads import Blend, Calibration
 from serving.app import App
 from serving.commands import command
 from serving.known import Known
+from serving.log_store import LogStore
 from serving.settings import ServiceSettings
 from training.simulator import simulate
 
@@ -222,6 +223,21 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a log that is empty; of each kind."""
+    return f"sqlite:///{tmp_path}/log.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[LogStore]:
+    """A log that is empty; of each kind."""
+    made = LogStore(url)
+    made.prepare()
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> str:
     """The URL of a new database in PostgreSQL."""
@@ -270,11 +286,7 @@ def serving_at() -> Callable[..., Any]:
                 os.kill(pid, signal.SIGKILL)
 
         try:
-            deadline = time.monotonic() + 60
-            while not _ready(url):
-                assert process.poll() is None, (folder / "server.log").read_text()
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.05)
+            _until_ready(url, process, folder / "server.log")
             yield url, kill
         except BaseException:
             kill()
@@ -290,6 +302,21 @@ def serving_at() -> Callable[..., Any]:
 def _children(pid: int) -> list[int]:
     """Processes that a process has started: BentoML's workers are no members of its group."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path | None = None) -> None:
+    deadline = time.monotonic() + 60
+    while not _ready(url):
+        said = log.read_text() if log is not None else ""
+        assert process.poll() is None, said or "the server ended"
+        assert time.monotonic() < deadline, said or "the server did not start"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def until_ready() -> Callable[..., None]:
+    """Waits for a server at a URL, as long as its process runs."""
+    return _until_ready
 
 
 def _ready(url: str) -> bool:

@@ -190,7 +190,9 @@ def test_the_page_shows_each_operation_and_its_example_gets_an_answer(server, ch
     page.click("text=Try it out")
     page.click("text=Execute")
     page.wait_for_selector("#operations-default-score .live-responses-table")
-    assert page.inner_text("#operations-default-score .live-responses-table tbody .response-col_status").startswith("200")
+    assert page.inner_text("#operations-default-score .live-responses-table tbody .response-col_status").startswith(
+        "200"
+    )
     assert elsewhere == []
     page.close()
 

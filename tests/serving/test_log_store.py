@@ -20,20 +20,6 @@ CREATED = 1_767_605_400_000_000
 RESOLVED = CREATED + 21_000_000
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """Of a log that is empty."""
-    return f"sqlite:///{tmp_path}/log.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def store(url):
-    store = LogStore(url)
-    store.prepare()
-    yield store
-    store.close()
-
-
 @pytest.fixture
 def decided(question, now):
     """A decision about an attempt, asked after it failed unless said otherwise."""

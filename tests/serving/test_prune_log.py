@@ -13,7 +13,7 @@ from models.engine import Engine
 from serving.log_commands import export_log, prune_log
 from serving.log_prune import LEAST_US, prune
 from serving.log_records import LoggedDecision, OutcomeConflict
-from serving.log_store import LogStore, Telling
+from serving.log_store import Telling
 from serving.outcomes import Outcome
 from serving.requests import RequestReader
 from serving.state_fold import Base
@@ -21,19 +21,6 @@ from serving.state_memory import MemoryState
 
 DAY = 86_400_000_000
 NOW = 1_767_700_000_000_000
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    return f"sqlite:///{tmp_path}/log.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def store(url):
-    made = LogStore(url)
-    made.prepare()
-    yield made
-    made.close()
 
 
 @pytest.fixture
