@@ -497,6 +497,36 @@ def export_log(log: str | None, output: str) -> None:
     export_log(log, Path(output), say=click.echo)
 
 
+@main.command("prune-log")
+@click.option(
+    "--log",
+    metavar="URL",
+    callback=_blank_is_none,
+    help="The service's log.  [default: PAYRESCUE_LOG, else sqlite:///payrescue-log.db]",
+)
+@click.option("--older-than", required=True, type=float, metavar="DAYS", help="What is older goes; from 31.")
+@click.option(
+    "--model", "models", metavar="URI", multiple=True,
+    help="A model that serves from this log; may be given again.  [default: PAYRESCUE_MODEL, else the champion]",
+)  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@_told
+def prune_log(log: str | None, older_than: float, models: tuple[str, ...], dry_run: bool) -> None:
+    """Take old decisions and outcomes out of the service's log; export them before, if they are to be trained on.
+
+    What a model that serves has not learnt from stays, and with it the past that it looks back on.
+
+    \b
+    Example:
+      payrescue prune-log --older-than 400 --dry-run
+    """
+    import time
+
+    from serving.log_commands import prune_log
+
+    prune_log(log, older_than, models, now=time.time_ns() // 1_000, dry=dry_run, say=click.echo)
+
+
 _KEYS = click.option("--file", "file", required=True, metavar="FILE", help="Where the keys are kept, as hashes.")
 
 

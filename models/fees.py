@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from features.cards import contains_card_number
 from features.errors import BadInput, CardNumberFound, Fault
 from features.places import currencies
+from features.yaml_file import read_yaml
 
 __all__ = ["Effort", "Fee", "Fees", "read_fees"]
 
@@ -88,14 +89,7 @@ class Fees:
 
 def read_fees(path: Path) -> Fees:
     """Fees from a YAML file. Raises BadInput with everything in it that cannot be used."""
-    import yaml
-
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(str(path), message=f"cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise BadInput(str(path), message="is no YAML; models/fees.py says how fees are written") from None
+    told = read_yaml(path, "models/fees.py says how fees are written")
     if not isinstance(told, dict) or not isinstance(told.get("fees"), dict) or not told["fees"]:
         raise BadInput(str(path), message="want `fees`, with `success` and `failure` by route or method")
     names = ("currency", "margin", "by", "fees", "others", "retries", "effort")

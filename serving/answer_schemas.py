@@ -116,7 +116,13 @@ def answer_schemas() -> dict[str, Schema]:
             card={"type": ["object", "null"], "description": "The model card."},
         ),
         "Alive": _object("It lives.", status=_TEXT),
-        "Ready": _object("It answers.", status=_TEXT, version=_TEXT_OR_NULL, degraded=_TRUTH),
+        "Ready": _object(
+            "It answers.",
+            status=_TEXT,
+            version=_TEXT_OR_NULL,
+            degraded=_TRUTH,
+            down={**_many(_TEXT), "description": "what it stands on and does not reach: log, registry, state"},
+        ),
         "Problem": _object(
             "RFC 9457. None holds a value of the request.",
             type=_TEXT,

@@ -7,19 +7,21 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from features.errors import BadInput
 from models.engine import Engine
 from models.messages import locales, messages
 from serving.access_log import AccessLog, Entry
+from serving.batch_route import BatchRoute
 from serving.doors import Doors
 from serving.gate import Gate
 from serving.lineup import Fixed, Models, iso
 from serving.loading import Served
 from serving.log import DecisionLog
 from serving.log_records import Heard
-from serving.metrics import TEXT_FORMAT, Meters
+from serving.metrics import SHADOWS, TEXT_FORMAT, Meters
 from serving.openapi import bentoml_schema, document
 from serving.outcome_route import OutcomeRoute
 from serving.outcomes import OutcomeReader
@@ -28,6 +30,7 @@ from serving.requests import RequestReader
 from serving.scoring import Scoring, Timing
 from serving.settings import ServiceSettings
 from serving.shadow import OnShadow
+from serving.standing import Standing
 from serving.state import OnlineState
 from serving.transport import (
     ClientLeft,
@@ -47,8 +50,6 @@ from serving.transport import (
 __all__ = ["App", "Call"]
 
 _log = logging.getLogger("bentoml.payrescue")  # BentoML's logger is the one that its server shows
-
-_BATCH_BREATH_S = 0.003  # of a batch between two looks at other clients
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,14 @@ class App:
             self._models, log=log, meters=meters, on_shadow=on_shadow, busy=lambda: self._requests > 0
         )
         self._outcomes = OutcomeRoute(log, outcomes or OutcomeReader(), clock, self._heard)
+        self.standing = Standing(self._models, log)
+        """What the service stands on beside itself, and what of it is down."""
+        if meters is not None:
+            shadows = {result: partial(self._scoring.shadowed, result) for result in SHADOWS}
+            meters.hook(shadows=shadows, state_behind=self.standing.behind, reachable=self.standing.parts())
         self._documents: tuple[Plain, Plain] | None = None
         self.gate = Gate(self._settings.most_waiting)
+        self._batches = BatchRoute(self._reader, self._scoring, self.gate, clock, most=self._settings.most_batch)
         self.draining = False
         """Whether the service is about to leave: it says so at `/readyz`, and asks clients to come back elsewhere."""
         self._routes: dict[str, tuple[str, Route]] = {
@@ -221,20 +228,8 @@ class App:
 
     async def _score_batch(self, call: Call) -> Any:
         deadline_s = self._deadline(call, endless=True)
-        raw = parse_json(await read_body(call.scope, call.receive, self._settings.most_batch_bytes))
-        now = self._clock()
-        try:
-            requests = self._reader.read_batch(raw, now=now, most=self._settings.most_batch)
-        except BadInput as bad:
-            raise invalid(bad) from None
-        answers, lineup, timing = [], self._scoring.lineup(), Timing(now, call.started, deadline_s)
-        breathed = float("-inf")
-        for i, request in enumerate(requests):
-            if time.perf_counter() - breathed > _BATCH_BREATH_S:
-                await asyncio.sleep(0)
-                breathed = time.perf_counter()
-            answers.append(await self._scoring.answer(lineup, request, f"{call.request_id}.{i}", timing))
-        return answers
+        body = await read_body(call.scope, call.receive, self._settings.most_batch_bytes)
+        return await self._batches.answer(body, call.request_id, call.started, deadline_s)
 
     def _deadline(self, call: Call, *, endless: bool = False) -> float:
         """Seconds that a request has: by its `X-Deadline-Ms`, else by the settings, or as long as it takes."""
@@ -322,6 +317,7 @@ class App:
             "version": served.engine.version,
             "degraded": served.engine.predictor is None,
             "since": iso(served.since),
+            "down": self.standing.down(),
             "log": "none" if self._log is None else "ready" if self._log.available else "unavailable",
             "state": "none" if served.state is None else "behind" if served.state.failing else "following",
             **self._models.status(),
@@ -330,8 +326,6 @@ class App:
     def close(self) -> None:
         """Write what the log has still to write, and end what runs beside the requests. It blocks."""
         self._scoring.close()
-        for state in self._models.lineup().states():
-            state.close()
         self._models.close()
         if self._log is not None:
             self._log.close()

@@ -9,8 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from models.fees import read_fees
-from models.policies import Learner, Policy
-from models.policy_names import policy_named
 from models.rules import read_rules
 from models.value import Worth
 from serving.access_log import AccessLog
@@ -19,6 +17,7 @@ from serving.doors import Doors
 from serving.follow import Follower
 from serving.keeper import watched
 from serving.keys import KeyRing
+from serving.learning import Policies
 from serving.lineup import Models
 from serving.loading import Located, Served, load
 from serving.log import DecisionLog
@@ -26,10 +25,10 @@ from serving.metrics import Meters
 from serving.outcomes import OutcomeReader
 from serving.requests import RequestReader
 from serving.settings import NO_LOG, ServiceSettings
-from serving.state import KeptUp, Lessons, open_state
+from serving.state import open_state
 from serving.swap import Swap
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "meters_of"]
 
 _FIRST_ANSWER_S = 30.0
 _SILENT_S = 60.0
@@ -46,7 +45,7 @@ def assemble(settings: ServiceSettings, located: Callable[[], Located | None], f
     log = DecisionLog(settings.log) if settings.log != NO_LOG else None
     models, served = _models(settings, located, followed, log)
     access_log = AccessLog(share=settings.access_log) if settings.access_log else None
-    meters = _meters(settings, models, log, access_log)
+    meters = meters_of(settings, models, log, access_log)
     app = App(
         served.engine,
         settings,
@@ -72,24 +71,13 @@ def _models(
     """What answers, and the champion that it begins with."""
     rules = read_rules(Path(settings.rules)) if settings.rules is not None else None
     fees = read_fees(Path(settings.fees)) if settings.fees is not None else None
-    policies: dict[str, Policy] = {}
-
-    def policy_of(name: str) -> Policy:
-        """The one policy of that name: what it learns, every arm and every line-up has learnt."""
-        if name not in policies:
-            policy = policies[name] = policy_named(name, fees)
-            if log is not None and isinstance(policy, Learner):
-                lessons = KeptUp(Lessons(policy, log))
-                lessons.catch_up()
-                lessons.start()
-        return policies[name]
-
-    engines = (rules, Worth(fees) if fees is not None else None, policy_of(settings.policy), settings.salt)
+    policies = Policies(fees, log)
+    engines = (rules, Worth(fees) if fees is not None else None, policies.of(settings.policy), settings.salt)
 
     def with_state(served: Served) -> Served:
         if log is None:
             return served
-        state = open_state(settings.state, log, served.engine.predictor)
+        state = open_state(settings.state, log, served.engine.predictor, snapshots=settings.snapshots)
         state.catch_up()
         state.start()
         return replace(served, state=state)
@@ -102,7 +90,7 @@ def _models(
         folder=followed,
         experiments=Path(settings.experiments) if settings.experiments is not None else None,
         silent_s=_SILENT_S + 3 * settings.follow_s,
-        policies=policy_of,
+        policies=policies,
     )
     follower.start(_FIRST_ANSWER_S)  # the watcher began before this process did
     return follower, follower.current()
@@ -112,8 +100,15 @@ def _now() -> int:
     return time.time_ns() // 1_000
 
 
-def _meters(settings: ServiceSettings, models: Models, log: DecisionLog | None, access_log: AccessLog | None) -> Meters:
-    meters = Meters(Path(settings.metrics) if settings.metrics is not None else None)
+def meters_of(
+    settings: ServiceSettings,
+    models: Models,
+    log: DecisionLog | None,
+    access_log: AccessLog | None,
+    clock: Callable[[], float] = time.time,
+) -> Meters:
+    """What a worker counts, with what its parts keep; `clock` tells seconds since 1970."""
+    meters = Meters(Path(settings.metrics) if settings.metrics is not None else None, clock=clock)
     meters.hook(
         access_log_dropped=(lambda: access_log.dropped) if access_log is not None else None,
         log_backlog=(lambda: log.backlog) if log is not None else None,

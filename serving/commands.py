@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def _check(settings: ServiceSettings) -> None:
     check_log(settings.log)
     check_state(settings.state)
     if settings.experiments is not None:
-        read_experiments(Path(settings.experiments))
+        read_experiments(Path(settings.experiments), partial(policy_named, fees=fees))
     if settings.keys is not None:
         read_keys(Path(settings.keys))
     try:

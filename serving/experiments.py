@@ -11,7 +11,8 @@ They stand in a YAML file:
           - {name: challenger, share: 0.5, model: "models:/payrescue@challenger"}
 
 An arm answers by a `model` (`models:/NAME@ALIAS` or `models:/NAME/VERSION`; the champion if left out), by a `policy`
-(`models/policy_names.py`; the service's own if left out), or by both. `ab`: the shares may leave payments out. `canary`: one
+(`models/policy_names.py`; the service's own if left out; what it weighs by fees, by those of `serve --fees`), or by both. Arms
+share no policy: what that of one learns, none of the others has. `ab`: the shares may leave payments out. `canary`: one
 arm, of at most half of the payments; all others are its `control`, answered by the champion. `shadow`: each arm is scored for
 its share of the payments after the answer has been sent; what it says is logged and never shown.
 
@@ -23,7 +24,7 @@ would answer is answered by the first.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from hashlib import sha256
@@ -33,6 +34,7 @@ from typing import Any, Literal, get_args
 
 from features.cards import contains_card_number
 from features.errors import BadInput, CardNumberFound, Fault
+from features.yaml_file import read_yaml
 from models.policy_names import policy_named
 
 __all__ = ["CONTROL", "MODEL_URI", "Arm", "Experiment", "place", "read_experiments"]
@@ -51,7 +53,6 @@ _PLACES = float(1 << 4 * _DIGITS)
 _LARGEST_CANARY = 0.5
 _ROUNDING = 1e-9
 _DECIMALS = 12
-_LARGEST_FILE = 1_000_000
 
 
 def place(salt: str, payment_id: str) -> float:
@@ -114,26 +115,19 @@ class Experiment:
         return frozenset(arm.model for arm in self.arms if arm.model is not None)
 
 
-def read_experiments(path: Path) -> tuple[Experiment, ...]:
-    """Experiments from a YAML file, in its order. Raises BadInput with everything in it that cannot be used."""
-    import yaml
+def read_experiments(path: Path, policies: Callable[[str], object] | None = policy_named) -> tuple[Experiment, ...]:
+    """Experiments from a YAML file, in its order. Raises BadInput with everything in it that cannot be used.
 
-    try:
-        with path.open("rb") as file:
-            told = yaml.safe_load(file.read(_LARGEST_FILE).decode())
-    except OSError as error:
-        raise BadInput(str(path), message=f"cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-        raise BadInput(
-            str(path), message="is no YAML; serving/experiments.py says how experiments are written"
-        ) from None
+    `policies` makes a policy by its name, or raises BadInput; None: the policies are not looked at.
+    """
+    told = read_yaml(path, "serving/experiments.py says how experiments are written")
     if contains_card_number(str(told)):
         raise CardNumberFound(str(path), message="holds a card number; want none, here or anywhere")
     listed = told.get("experiments") if isinstance(told, dict) and set(told) == {"experiments"} else None
     if not isinstance(listed, list):
         raise BadInput(str(path), message="want a list under `experiments`, and nothing else")
     faults: list[Fault] = []
-    found = [_experiment(i, one, faults) for i, one in enumerate(listed)]
+    found = [_experiment(i, one, policies, faults) for i, one in enumerate(listed)]
     if not faults:
         _check_together(found, faults)
     if faults:
@@ -141,7 +135,7 @@ def read_experiments(path: Path) -> tuple[Experiment, ...]:
     return tuple(found)
 
 
-def _experiment(place_: int, told: Any, faults: list[Fault]) -> Experiment:
+def _experiment(place_: int, told: Any, policies: Callable[[str], object] | None, faults: list[Fault]) -> Experiment:
     where = f"experiments[{place_}]"
     known = _known(told, where, Experiment, faults)
     name = _name(known.get("name"), f"{where}.name", faults)
@@ -156,7 +150,7 @@ def _experiment(place_: int, told: Any, faults: list[Fault]) -> Experiment:
     if not isinstance(listed, list) or not listed:
         faults.append(Fault(f"{where}.arms", "a list of {name, share, model, policy}", seen=str(listed)[:40]))
         listed = []
-    arms = tuple(_arm(f"{where}.arms[{i}]", one, mode, faults) for i, one in enumerate(listed))
+    arms = tuple(_arm(f"{where}.arms[{i}]", one, mode, policies, faults) for i, one in enumerate(listed))
     if arms and not faults:
         _check_arms(where, mode, arms, faults)
     if mode == "canary" and not faults:
@@ -181,7 +175,7 @@ def _check_arms(where: str, mode: Mode, arms: tuple[Arm, ...], faults: list[Faul
         faults.append(Fault(f"{where}.{idle[0]}", "a model or a policy: the champion answers anyway"))
 
 
-def _arm(where: str, told: Any, mode: Any, faults: list[Fault]) -> Arm:
+def _arm(where: str, told: Any, mode: Any, policies: Callable[[str], object] | None, faults: list[Fault]) -> Arm:
     known = _known(told, where, Arm, faults)
     name = _name(known.get("name"), f"{where}.name", faults)
     share = known.get("share", 1.0 if mode == "shadow" else None)
@@ -192,9 +186,9 @@ def _arm(where: str, told: Any, mode: Any, faults: list[Fault]) -> Arm:
     if model is not None and not (isinstance(model, str) and MODEL_URI.fullmatch(model)):
         faults.append(Fault(f"{where}.model", "models:/NAME@ALIAS or models:/NAME/VERSION", seen=str(model)[:80]))
         model = None
-    if policy is not None:
+    if policy is not None and policies is not None:
         try:
-            policy_named(str(policy))
+            policies(str(policy))
         except BadInput as bad:
             faults += [Fault(f"{where}.policy", fault.allowed, seen=fault.seen) for fault in bad.faults]
     return Arm(name, float(share), model, None if policy is None else str(policy))

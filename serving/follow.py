@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import BadInput
-from models.policies import Policy
-from models.policy_names import policy_named
 from serving.experiments import Experiment, read_experiments
-from serving.lineup import Lineup, iso, line_up
+from serving.learning import Policies
+from serving.lineup import Lineup, iso, line_up, whose
 from serving.loading import Located, Served
 from serving.swap import Swap
 
@@ -28,8 +27,10 @@ __all__ = ["FOUND", "Follower", "Found", "read_found"]
 FOUND = "found.json"
 """The watcher's file, in its folder."""
 
+_REACHABLE = "reachable"
 _EVERY_S = 0.5
 _WAIT_STEP_S = 0.02
+_END_S = 2.0  # a model that is just being loaded is not waited for
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -71,11 +72,12 @@ class Follower:
         folder: Path | None = None,
         experiments: Path | None = None,
         silent_s: float = 60.0,
-        policies: Callable[[str], Policy] = policy_named,
+        policies: Policies | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._first, self._swap, self._uri, self._folder = first, swap, uri, folder
-        self._path, self._silent_s, self._clock, self._policies = experiments, silent_s, clock, policies
+        self._path, self._silent_s, self._clock = experiments, silent_s, clock
+        self._policies = policies or Policies()
         self._experiments: tuple[Experiment, ...] = ()
         self._read: int | None = None
         self._trouble: str | None = None
@@ -83,6 +85,7 @@ class Follower:
         self._lineup = Lineup(first)
         self._stale = False  # whether something has changed that the line-up does not show yet
         self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follow-models", daemon=True)
 
     def lineup(self) -> Lineup:
         """Who answers now."""
@@ -105,6 +108,10 @@ class Follower:
             told["experiments"] = {"running": running, "waiting": dict(lineup.waiting), "trouble": self._trouble}
         return told
 
+    def registry_reachable(self) -> bool | None:
+        """Whether the registry answers; None where none is followed."""
+        return self._registry() == _REACHABLE if self._folder is not None else None
+
     def _registry(self) -> str:
         if self._folder is None:
             return "not followed"
@@ -114,7 +121,7 @@ class Follower:
             return "silent"
         if self._clock() - last > self._silent_s:
             return "silent"
-        return "reachable" if self._found.trouble is None else f"unreachable ({self._found.trouble})"
+        return _REACHABLE if self._found.trouble is None else f"unreachable ({self._found.trouble})"
 
     def look(self) -> bool:
         """Look once at what has changed, and swap. Whether the line-up is another; called by one thread at a time."""
@@ -133,9 +140,12 @@ class Follower:
         self._swap.keep_only(frozenset(wanted))
         champion = (self._swap.of(self._uri) if self._uri is not None else None) or self._first
         previous = self._swap.previous(self._uri) if self._uri is not None else None
-        self._lineup = line_up(champion, previous, self._experiments, self._swap.of, self._policies)
+        self._lineup = line_up(champion, previous, self._experiments, self._swap.of, self._policies.of)
         self._stale = False
-        self._swap.let_go()  # only now does nobody ask them any more
+        # Only now does nobody ask them any more
+        self._swap.let_go()
+        arms = [(experiment, arm) for experiment in self._experiments for arm in experiment.arms]
+        self._policies.keep_only({(arm.policy, whose(experiment, arm)) for experiment, arm in arms if arm.policy})
         return True
 
     def _look_at_experiments(self) -> bool:
@@ -150,7 +160,7 @@ class Follower:
             return False
         self._read = when
         try:
-            self._experiments, self._trouble = read_experiments(self._path), None
+            self._experiments, self._trouble = read_experiments(self._path, self._policies.named), None
         except BadInput as bad:
             self._trouble = str(bad)
             _log.warning("the experiments stay as they are: %s", bad)
@@ -168,11 +178,17 @@ class Follower:
             _log.error("following the registry failed (%s); the rules answer until it goes on", type(error).__name__)
         if self._uri is not None and self._swap.of(self._uri) is None:
             _log.warning("no model yet: %s is not there, or cannot be served; the rules answer until it is", self._uri)
-        threading.Thread(target=self._follow, name="follow-models", daemon=True).start()
+        self._thread.start()
 
     def close(self) -> None:
-        """End the thread, as soon as it looks up."""
+        """End the thread, and what keeps the models and the policies up with outcomes."""
         self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(_END_S)
+        first = {self._first.state} if self._first.state is not None else set()
+        for state in {*self._lineup.states(), *self._swap.states(), *first}:
+            state.close()
+        self._policies.close()
 
     def _follow(self) -> None:
         while not self._stop.wait(_EVERY_S):

@@ -8,13 +8,15 @@ scored, counts them, and turns away at once what could only be answered late.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import perf_counter
 
 from serving.problems import Problem
 
 __all__ = ["Gate"]
 
+_STEPS_ASIDE = 16  # rounds of the loop in which a batch lets others go first; it is not to stand still for ever
 _IDLE_S = 0.0005  # a longer rest than this between two requests, and nothing was waiting in the socket
 
 
@@ -27,6 +29,9 @@ class Gate:
     def __init__(self, most: int, clock: Callable[[], float] = perf_counter) -> None:
         self._most, self._clock = most, clock
         self.waiting = 0
+        self.together_waiting = 0
+        """Questions of the batches that were let in, the one that is being answered among them."""
+        self._one_batch = asyncio.Lock()
         self.shed = self._stepping = 0
         self._since = self._crowd_since = self._crowd_left = float("-inf")
 
@@ -37,14 +42,7 @@ class Gate:
         Raises Problem 503 where too many wait already.
         """
         if self.waiting >= self._most:
-            self.shed += 1
-            raise Problem(
-                503,
-                "overloaded",
-                "Too much at once",
-                "More requests wait than can be answered in time. Ask again, or go on without an answer.",
-                headers={"retry-after": "1"},
-            )
+            raise self._too_much()
         now = self._clock()
         if self._stepping == 0:  # the first of those that came in one round of the loop
             self._since = now if now - self._crowd_left > _IDLE_S else self._crowd_since
@@ -65,3 +63,36 @@ class Gate:
         """The request is answered."""
         self.waiting -= 1
         self._crowd_left = self._clock()
+
+    @asynccontextmanager
+    async def together(self, weight: int, most: int) -> AsyncIterator[None]:
+        """Let a batch in that weighs as much as `weight` requests, and have it wait until those before it are done.
+
+        Batches that wait weigh at most `most` together. Raises Problem 503 where that is too much, and where single requests
+        are being turned away.
+        """
+        if self.waiting >= self._most or (self.together_waiting and self.together_waiting + weight > most):
+            raise self._too_much()
+        self.together_waiting += weight
+        try:
+            async with self._one_batch:
+                yield
+        finally:
+            self.together_waiting -= weight
+
+    async def give_way(self) -> None:
+        """Between two pieces of a batch: those who have come are answered first."""
+        for _ in range(_STEPS_ASIDE):
+            await asyncio.sleep(0)
+            if not self.waiting:
+                break
+
+    def _too_much(self) -> Problem:
+        self.shed += 1
+        return Problem(
+            503,
+            "overloaded",
+            "Too much at once",
+            "More requests wait than can be answered in time. Ask again, or go on without an answer.",
+            headers={"retry-after": "1"},
+        )

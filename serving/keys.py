@@ -29,6 +29,7 @@ from typing import Any
 
 from features.cards import contains_card_number
 from features.errors import BadInput, Fault
+from features.yaml_file import read_yaml
 
 __all__ = ["SCOPES", "Key", "KeyRing", "add_key", "read_keys", "revoke_key"]
 
@@ -61,14 +62,7 @@ class Key:
 
 def read_keys(path: Path) -> tuple[Key, ...]:
     """The keys in a file. Raises BadInput with everything in it that cannot be used; no message repeats a hash."""
-    import yaml
-
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadInput(str(path), message=f"cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise BadInput(str(path), message="is no YAML; serving/keys.py says how keys are kept") from None
+    told = read_yaml(path, "serving/keys.py says how keys are kept")
     listed = told.get("keys") if isinstance(told, dict) else None
     if not isinstance(listed, list):
         raise BadInput(str(path), message="want `keys`, a list; `payrescue keys add` makes one")

@@ -22,7 +22,20 @@ class Known:
 
 
 class OutcomeLog(Protocol):
-    """Where outcomes are read from."""
+    """Where outcomes are read from. All of it blocks, and raises what the log does."""
 
     def after(self, seq: int, most: int) -> list[Known]:
-        """At most `most` outcomes with a higher seq, in its order, whose attempt is known; [] if none. It blocks."""
+        """At most `most` outcomes with a higher seq, in its order, whose attempt is known; [] if none."""
+
+    def latest(self) -> int:
+        """The highest seq of an outcome whose attempt is known; 0 without one."""
+
+    def start(self, until: int | None, window_us: int) -> int:
+        """The seq after which all outcomes lie that a state has to be told.
+
+        Those are the ones that were resolved after `until` (None: none is asked for by that), and those that were within
+        `window_us` before the newest.
+        """
+
+    def mark(self, seq: int) -> str | None:
+        """What tells the outcome of that seq from those that other logs have there; None where there is none."""

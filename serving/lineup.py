@@ -18,7 +18,7 @@ from serving.experiments import Arm, Experiment
 from serving.loading import Served
 from serving.state import OnlineState
 
-__all__ = ["Assigned", "Fixed", "Lineup", "Models", "Shadow", "iso", "line_up"]
+__all__ = ["Assigned", "Fixed", "Lineup", "Models", "Shadow", "iso", "line_up", "whose"]
 
 
 def iso(at: int | None) -> str | None:
@@ -92,8 +92,11 @@ class Models(Protocol):
     def status(self) -> Mapping[str, Any]:
         """What `/readyz` tells beside the version."""
 
+    def registry_reachable(self) -> bool | None:
+        """Whether the registry answers; None where none is followed."""
+
     def close(self) -> None:
-        """End what runs beside the requests."""
+        """End what runs beside the requests: what follows the registry, and what keeps up with outcomes. It blocks."""
 
 
 class Fixed:
@@ -110,8 +113,14 @@ class Fixed:
         """Nothing to tell."""
         return {}
 
+    def registry_reachable(self) -> bool | None:
+        """None is followed."""
+        return None
+
     def close(self) -> None:
-        """Nothing runs."""
+        """End what keeps up with outcomes."""
+        for state in self._lineup.states():
+            state.close()
 
 
 def line_up(
@@ -119,9 +128,12 @@ def line_up(
     previous: Served | None,
     experiments: Sequence[Experiment],
     of: Callable[[str], Served | None],
-    policies: Callable[[str], Policy] = policy_named,
+    policies: Callable[[str, str], Policy] = lambda text, _: policy_named(text),
 ) -> Lineup:
-    """The line-up of experiments; `of` gives the model of a URI, None where there is none yet, `policies` a policy's own."""
+    """The line-up of experiments; `of` gives the model of a URI, None where there is none yet, `policies` an arm's policy.
+
+    `policies` takes the policy's name and whose it is: an arm (`whose`).
+    """
     answering: list[tuple[Experiment, Mapping[str, Served]]] = []
     shadows: list[tuple[Experiment, Mapping[str, Served]]] = []
     waiting: dict[str, str] = {}
@@ -132,13 +144,22 @@ def line_up(
         elif missing:
             waiting[experiment.name] = f"there is no {', '.join(missing)}"
         else:
-            arms = {arm.name: _served(arm, champion, of, policies) for arm in experiment.arms}
+            arms = {arm.name: _served(arm, whose(experiment, arm), champion, of, policies) for arm in experiment.arms}
             (shadows if experiment.mode == "shadow" else answering).append((experiment, arms))
     return Lineup(champion, previous, tuple(answering), tuple(shadows), waiting)
 
 
+def whose(experiment: Experiment, arm: Arm) -> str:
+    """What tells an arm from all others."""
+    return f"{experiment.name}/{arm.name}"
+
+
 def _served(
-    arm: Arm, champion: Served, of: Callable[[str], Served | None], policies: Callable[[str], Policy]
+    arm: Arm,
+    name: str,
+    champion: Served,
+    of: Callable[[str], Served | None],
+    policies: Callable[[str, str], Policy],
 ) -> Served:
     served = of(arm.model) if arm.model is not None else champion
     if served is None:
@@ -146,5 +167,5 @@ def _served(
     if arm.policy is None:
         return served
     engine = copy.copy(served.engine)
-    engine.policy = policies(arm.policy)
+    engine.policy = policies(arm.policy, name)
     return replace(served, engine=engine)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving.known import Known
 from serving.log_records import LoggedDecision, LogUnavailable, Told
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from serving.log_store import LogStore
 
 __all__ = ["DecisionLog"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -118,12 +120,27 @@ class DecisionLog:
             raise LogUnavailable("the log took too long") from None
 
     def after(self, seq: int, most: int) -> list[Known]:
-        """At most `most` outcomes with a higher seq, in its order, whose attempt is known. It blocks.
+        """At most `most` outcomes with a higher seq, in its order, whose attempt is known. It blocks, as all reading does.
 
         Raises LogUnavailable where the log cannot be read.
         """
+        return self._read(lambda store: store.after(seq, most))
+
+    def latest(self) -> int:
+        """The highest seq of an outcome whose attempt is known; 0 without one. Raises LogUnavailable."""
+        return self._read(lambda store: store.latest())
+
+    def start(self, until: int | None, window_us: int) -> int:
+        """The seq after which all outcomes lie that a state has to be told (see `OutcomeLog`). Raises LogUnavailable."""
+        return self._read(lambda store: store.start(until, window_us))
+
+    def mark(self, seq: int) -> str | None:
+        """What tells an outcome from those of other logs (see `OutcomeLog`). Raises LogUnavailable."""
+        return self._read(lambda store: store.mark(seq))
+
+    def _read(self, ask: Callable[[LogStore], T]) -> T:
         try:
-            return self._opened().after(seq, most)
+            return ask(self._opened())
         except Exception as error:
             from serving.log_store import reason_of
 

@@ -1,23 +1,30 @@
-"""`payrescue export-log`, and what `payrescue serve` checks of its log before it starts."""
+"""`payrescue export-log` and `prune-log`, and what `payrescue serve` checks of its log before it starts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.columns import columns
 from features.errors import BadInput, Fault
-from serving.settings import NO_LOG, ServiceSettings
+from serving.settings import NO_LOG, NO_MODEL, ServiceSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["check_log", "export_log"]
+    from serving.log_store import LogStore
+
+__all__ = ["check_log", "export_log", "prune_log"]
 
 _ROWS_AT_ONCE = 20_000
+_DAY_US = 86_400_000_000
+_MOST_DAYS = 36_500
+_TELL_EVERY = 100_000
 
 
 def check_log(url: str) -> None:
@@ -53,26 +60,95 @@ def export_log(url: str | None, output: Path, *, say: Callable[[str], object] = 
     if output.suffix not in {".parquet", ".csv"}:
         raise BadInput("--output", [Fault("file", "a name that ends in .parquet or .csv", seen=output.name)])
     from serving.log_export import Exported, attempts_of
+
+    exported = Exported()
+    with _opened(url) as store:
+        _write(attempts_of(store, exported), output)
+    early = f" ({exported.too_early:,} outcomes from before their attempt left out)" if exported.too_early else ""
+    say(
+        f"{exported.attempts:,} attempts of {exported.payments:,} payments, {exported.with_outcome:,} with an outcome,"
+        f" in {output}{early}\nnext: payrescue train --data {output}"
+    )
+
+
+def prune_log(
+    url: str | None,
+    days: float,
+    models: Sequence[str],
+    *,
+    now: int,
+    dry: bool = False,
+    say: Callable[[str], object] = print,
+) -> None:
+    """`payrescue prune-log`: takes out what is older than `days`; `now` is in microseconds since 1970, UTC.
+
+    `models` are all that serve from the log; the service's own if none is named. Raises BadInput where there is no log, where
+    a model cannot be found, and for fewer days than the networks' limits look back.
+    """
+    from serving.log_prune import LEAST_US, Pruned, prune
+
+    least = LEAST_US / _DAY_US
+    if not least <= days <= _MOST_DAYS:
+        wanted = f"days, from {least:g}: the networks' limits count declines for as long"
+        raise BadInput("prune-log", [Fault("--older-than", wanted, seen=f"{days:g}")])
+    settings = ServiceSettings.from_environment(os.environ)
+    learnt = [until for uri in models or (settings.model,) if (until := _learnt_until(uri, settings)) is not None]
+    told = 0
+
+    def tell(pruned: Pruned) -> None:
+        nonlocal told
+        gone = pruned.outcomes + pruned.decisions
+        if gone - told >= _TELL_EVERY:
+            told = gone
+            say(f"{gone:,} rows so far")
+
+    with _opened(url) as store:
+        before = now - round(days * _DAY_US)
+        pruned = prune(store, before, min(learnt, default=None), dry=dry, tell=tell)
+    verb = "would go" if dry else "are gone"
+    kept = f"\n{pruned.needed:,} more outcomes are as old, but a model that serves has not learnt from them"
+    say(
+        f"{pruned.decisions:,} of {pruned.all_decisions:,} decisions and {pruned.outcomes:,} of {pruned.all_outcomes:,} outcomes"
+        f" {verb}{kept if pruned.needed else ''}"
+    )
+
+
+def _learnt_until(uri: str, settings: ServiceSettings) -> int | None:
+    """The moment up to which outcomes have entered a model's past; None for the rules alone."""
+    from serving.loading import artefact_folder, locate
+
+    if uri == NO_MODEL:
+        return None
+    located = locate(replace(settings, model=uri), os.environ)
+    if located is None:
+        wanted = f"each model that serves from this log, where it can be found; or {NO_MODEL}, if none does"
+        raise BadInput("prune-log", [Fault("--model", wanted, seen=uri)])
+    from features.errors import ArtifactMismatch
+    from features.history import History
+
+    try:
+        return History.load(artefact_folder(located.folder) / "history.npz").until
+    except ArtifactMismatch as error:
+        raise BadInput("prune-log", [Fault("--model", f"a model that can be read ({error})", seen=uri)]) from None
+
+
+@contextmanager
+def _opened(url: str | None) -> Iterator[LogStore]:
+    """A log that is there, the service's own where no URL is given. Raises BadInput for what fails."""
     from serving.log_store import LogStore, reason_of
 
     store = LogStore(url or ServiceSettings.from_environment(os.environ).log)
     if store.file is not None and not store.file.is_file():
         raise BadInput(store.name, message="no such file; want a log that `payrescue serve` wrote")
-    exported = Exported()
     try:
         store.check()
-        _write(attempts_of(store, exported), output)
+        yield store
     except (BadInput, OSError):
         raise
     except Exception as error:
         raise BadInput(store.name, message=f"cannot be read: {reason_of(error)[0]}") from None
     finally:
         store.close()
-    early = f" ({exported.too_early:,} outcomes from before their attempt left out)" if exported.too_early else ""
-    say(
-        f"{exported.attempts:,} attempts of {exported.payments:,} payments, {exported.with_outcome:,} with an outcome,"
-        f" in {output}{early}\nnext: payrescue train --data {output}"
-    )
 
 
 def _write(rows: Iterator[Mapping[str, Any]], output: Path) -> None:

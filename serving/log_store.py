@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -35,6 +36,7 @@ _STATEMENT_MS = 10_000
 _IDS_AT_ONCE = 5_000  # SQLite takes 32,766 values in a statement
 _ROWS_AT_ONCE = 100
 _TABLES_LOCK = 0x70617972  # of PostgreSQL's advisory locks: two processes must not make the tables at once
+_ATTEMPT_KNOWN = sa.or_(OUTCOMES.c.attempt.is_not(sa.null()), OUTCOMES.c.decision_id.is_not(None))
 _MAY_PASS = {"OperationalError", "InterfaceError", "TimeoutError", "OSError", "BadInput"}
 
 
@@ -64,7 +66,7 @@ class LogStore:
 
     def prepare(self) -> None:
         """Make the tables where there are none. Raises BadInput for a log of another version."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             if self._postgres:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_TABLES_LOCK)))
             METADATA.create_all(connection)
@@ -92,7 +94,7 @@ class LogStore:
 
         The results are in the order of the tellings; one that is refused does not hinder the others.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             for some in _chunks(decisions, _ROWS_AT_ONCE):
                 self._insert(connection, [row_of(decision) for decision in some])
             return self._tell(connection, tellings, told_at) if tellings else []
@@ -138,12 +140,38 @@ class LogStore:
             sa.select(OUTCOMES, DECISIONS.c.attempt.label("asked"))
             .outerjoin(DECISIONS, DECISIONS.c.id == OUTCOMES.c.decision_id)
             .where(OUTCOMES.c.seq > seq)
-            .where(sa.or_(OUTCOMES.c.attempt.is_not(sa.null()), OUTCOMES.c.decision_id.is_not(None)))
+            .where(_ATTEMPT_KNOWN)
             .order_by(OUTCOMES.c.seq)
             .limit(most)
         )
         with self._engine.connect() as connection:
             return [Known(row.seq, row.attempt_id, _fields(row)) for row in connection.execute(query)]
+
+    def latest(self) -> int:
+        """The highest seq of an outcome whose attempt is known; 0 without one."""
+        with self._engine.connect() as connection:
+            newest = sa.select(OUTCOMES.c.seq).where(_ATTEMPT_KNOWN).order_by(OUTCOMES.c.seq.desc()).limit(1)
+            return int(connection.execute(newest).scalar() or 0)
+
+    def start(self, until: int | None, window_us: int) -> int:
+        """The seq after which all outcomes lie that a state has to be told (see `OutcomeLog`)."""
+        seq, resolved = OUTCOMES.c.seq, OUTCOMES.c.resolved_at
+        with self._engine.connect() as connection:
+            newest = connection.execute(sa.select(sa.func.max(resolved))).scalar()
+            if newest is None:
+                return 0
+            cut = newest - window_us if until is None else min(newest - window_us, until)
+            # In one statement: what is kept between two would lie before the start
+            first = sa.func.min(sa.case((resolved > cut, seq)))
+            return int(connection.execute(sa.select(sa.func.coalesce(first - 1, sa.func.max(seq), 0))).scalar_one())
+
+    def mark(self, seq: int) -> str | None:
+        """What tells the outcome of that seq from those that other logs have there; None where there is none."""
+        of = OUTCOMES.c
+        with self._engine.connect() as connection:
+            query = sa.select(of.attempt_id, of.told_at, of.resolved_at, of.outcome).where(of.seq == seq)
+            found = connection.execute(query).one_or_none()
+        return None if found is None else sha256(msgspec.json.encode(tuple(found))).hexdigest()
 
     def stream(self, query: sa.Select[Any] | sa.CompoundSelect[Any]) -> Iterator[sa.Row[Any]]:
         """The rows that a query selects, a few thousand in memory at a time."""
@@ -155,7 +183,14 @@ class LogStore:
         self._engine.dispose()
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection that only reads."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction of its own, which nobody else writes beside."""
         with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
             yield connection
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,7 +20,7 @@ from serving.cells import Cells, Reading
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["CAUSES", "CODES", "LATENCY_S", "ROUTES", "TEXT_FORMAT", "Meters"]
+__all__ = ["CAUSES", "CODES", "LATENCY_S", "PARTS", "ROUTES", "SHADOWS", "TEXT_FORMAT", "Meters"]
 
 TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 """The content type of `Meters.text`."""
@@ -47,6 +47,12 @@ CODES = (
 )
 """Codes of problem documents."""
 
+PARTS = ("log", "registry", "state")
+"""What a worker stands on beside itself; one that it was not given is not told of."""
+
+SHADOWS = ("scored", "dropped", "failed")
+"""What becomes of what is offered to challengers in shadow."""
+
 LATENCY_S = (0.0005, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _DELAY_S = (1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0, 604_800.0)
 _TIMED = ROUTES[:3]
@@ -70,7 +76,13 @@ class _Places(NamedTuple):
     end: int
 
 
-_SINGLE = ("state_misses", "shed", "access_log_dropped", "log_dropped", "log_backlog", "model_from")
+_HOOKED = (
+    *("access_log_dropped", "log_dropped", "log_backlog", "state_behind"),
+    *(f"{part}_down" for part in PARTS),
+    *(f"shadow_{result}" for result in SHADOWS),
+)
+_SINGLE = ("state_misses", "shed", "model_from", *_HOOKED)
+_NO_SUCH = -1.0  # of a part that a worker was not given
 _SIZES = (
     len(ROUTES) * len(_CLASSES),
     len(_TIMED) * (len(LATENCY_S) + 2),  # buckets, the one beyond them, the sum
@@ -108,6 +120,8 @@ class Meters:
         self._clock = clock
         self._lock = threading.Lock()
         self._hooks: dict[str, Callable[[], float]] = {}
+        for part in PARTS:
+            self._values[_SINGLE_AT[f"{part}_down"]] = _NO_SUCH
         self._which: Callable[[], tuple[str | None, float]] | None = None
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -170,13 +184,23 @@ class Meters:
         log_backlog: Callable[[], float] | None = None,
         log_dropped: Callable[[], float] | None = None,
         access_log_dropped: Callable[[], float] | None = None,
+        state_behind: Callable[[], float] | None = None,
+        reachable: Mapping[str, Callable[[], bool]] | None = None,
+        shadows: Mapping[str, Callable[[], float]] | None = None,
         model: Callable[[], tuple[str | None, float]] | None = None,
     ) -> None:
         """Takes numbers that others keep: they are asked for once a second, and whenever Prometheus asks.
 
-        `model` tells what `Meters.model` takes.
+        `reachable` says of PARTS whether they are, `shadows` counts by SHADOWS; `model` tells what `Meters.model` takes.
         """
-        given = {"log_backlog": log_backlog, "log_dropped": log_dropped, "access_log_dropped": access_log_dropped}
+        given = {
+            "log_backlog": log_backlog,
+            "log_dropped": log_dropped,
+            "access_log_dropped": access_log_dropped,
+            "state_behind": state_behind,
+            **{f"{part}_down": _not(asked) for part, asked in (reachable or {}).items()},
+            **{f"shadow_{result}": count for result, count in (shadows or {}).items()},
+        }
         self._hooks |= {name: ask for name, ask in given.items() if ask is not None}
         self._which = model or self._which
 
@@ -244,8 +268,28 @@ class Meters:
         yield GaugeMetricFamily("payrescue_workers", "Workers that answer.", value=len(living))
         backlog = sum(reading.values[_SINGLE_AT["log_backlog"]] for reading in living)
         yield GaugeMetricFamily("payrescue_log_backlog", "Decisions that wait to be written.", value=backlog)
+        results = [((result,), sums[_SINGLE_AT[f"shadow_{result}"]]) for result in SHADOWS]
+        yield _counter("shadows", "What became of answers offered to challengers in shadow.", ("result",), results)
+        yield from self._standing(living)
         yield from self._models(living)
         yield from self._calibration(readings)
+
+    @staticmethod
+    def _standing(living: Sequence[Reading]) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        reachable = GaugeMetricFamily(
+            "payrescue_reachable", "1 if every worker reaches it, 0 if one does not.", labels=["part"]
+        )
+        for part in PARTS:
+            told = [reading.values[_SINGLE_AT[f"{part}_down"]] for reading in living]
+            if any(down != _NO_SUCH for down in told):
+                reachable.add_metric([part], 0.0 if max(told) > 0.0 else 1.0)
+        yield reachable
+        behind = max((reading.values[_SINGLE_AT["state_behind"]] for reading in living), default=0.0)
+        yield GaugeMetricFamily(
+            "payrescue_state_behind", "Outcomes in the log that the online state lacks, at most.", value=behind
+        )
 
     def _models(self, living: Sequence[Reading]) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
@@ -279,6 +323,10 @@ class Meters:
             mean = total / count if count else float("nan")
             yield GaugeMetricFamily(f"payrescue_calibration_{name}", meaning, value=mean)
         yield GaugeMetricFamily("payrescue_calibration_outcomes", "How many attempts these are.", value=count)
+
+
+def _not(asked: Callable[[], bool]) -> Callable[[], float]:
+    return lambda: float(not asked())
 
 
 _COUNTED = {

@@ -50,6 +50,34 @@ _LOCALE = {
 }
 
 
+_QUESTION = {
+    "attempt": {
+        "attempt_id": "a1",
+        "payment_id": "p1",
+        "created_at": "2026-01-05T09:30:00Z",
+        "amount_minor": 38000,
+        "currency": "KRW",
+        "country": "KR",
+        "method": "card",
+        "route": "north",
+    },
+    "evidence": {"code_scheme": "iso8583", "response_code": "51"},
+    "candidates": [
+        {"candidate_id": "c1", "method": "card", "route": "harbor"},
+        {"candidate_id": "c2", "method": "quick_pay"},
+    ],
+}
+_TOLD = {
+    "attempt_id": "a1",
+    "resolved_at": "2026-01-05T09:30:21Z",
+    "outcome": "bank_decline",
+    "reason": "insufficient_funds",
+    "evidence": {"code_scheme": "iso8583", "response_code": "51", "duration_s": 21.4},
+}
+_EXAMPLES: dict[str, Any] = {"ScoreRequest": _QUESTION, "ScoreRequests": [_QUESTION], "Outcomes": _TOLD}
+"""What a page that tries an operation begins with."""
+
+
 def document(
     settings: ServiceSettings, routes: Container[str], extra: Sequence[Column] = (), *, keys: bool = False
 ) -> dict[str, Any]:
@@ -152,7 +180,12 @@ def _post(
         "parameters": [*([_DEADLINE] if deadline else []), _REQUEST_ID],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{takes}"}}},
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{takes}"},
+                    "example": _EXAMPLES[takes],
+                }
+            },
         },
         "responses": {"200": _ok(gives)} | {str(status): _response(status) for status in sorted((*_FOR_BODIES, *more))},
     }

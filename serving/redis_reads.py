@@ -104,7 +104,11 @@ def _noted(task: asyncio.Task[_Connection]) -> None:
 
 
 def _tls(told: dict[str, Any]) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=told.get("ssl_ca_certs"))
+    """As the client library reads the same URL."""
+    context = ssl.create_default_context(cafile=told.get("ssl_ca_certs"), capath=told.get("ssl_ca_path"))
+    if told.get("ssl_certfile"):
+        context.load_cert_chain(told["ssl_certfile"], told.get("ssl_keyfile"), told.get("ssl_password"))
+    context.check_hostname = bool(told.get("ssl_check_hostname", True))
     if told.get("ssl_cert_reqs") == "none":
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

@@ -78,6 +78,11 @@ class Scoring:
             self._shadows.offer(lineup, request, answer)
         return answer
 
+    def shadowed(self, result: str) -> int:
+        """How many answers were offered to challengers in shadow and came to that: `scored`, `dropped` or `failed`."""
+        count: int = getattr(self._shadows, result) if self._shadows is not None else 0
+        return count
+
     def close(self) -> None:
         """Let the challengers be."""
         if self._shadows is not None:

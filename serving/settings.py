@@ -26,7 +26,7 @@ IN_MEMORY = "memory"
 _REDIS = ("redis://", "rediss://", "unix://")
 
 NOWHERE = "none"
-"""Keeps no models for the next start."""
+"""Keeps nothing for the next start: no models, no state."""
 
 NO_SECRET = "payrescue"  # noqa: S105  that it is none is the point
 """The salt of a deployment that has not been given one: everybody knows it."""
@@ -45,9 +45,10 @@ class ServiceSettings:
     what a request has where it does not say. `drain_s`: seconds between the word that it leaves (`/readyz`) and its
     leaving; `most_waiting`: requests of a worker that may wait to be scored. `follow_s` is how often the registry is asked
     which model serves, in seconds; 0 asks at start only. `last_models` is a folder in which what it said last is kept for
-    the next start, `none` for nowhere. `experiments` is a YAML file (`serving/experiments.py`). `keys` is a
-    file of API keys; without one, only the machine itself is answered. `access_log` is the share of requests that get a
-    line, `metrics` a folder in which the workers share their counts. Bodies are in bytes, counts in items.
+    the next start, `none` for nowhere; `snapshots` is one in which the online state in memory is kept for it.
+    `experiments` is a YAML file (`serving/experiments.py`). `keys` is a file of API keys; without one, only the machine itself
+    is answered. `access_log` is the share of requests that get a line, `metrics` a folder in which the workers share their
+    counts. Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -66,6 +67,7 @@ class ServiceSettings:
     most_waiting: int = 24
     follow_s: int = 2
     last_models: str = "payrescue-models"
+    snapshots: str = "payrescue-state"
     experiments: str | None = None
     keys: str | None = None
     access_log: float = 1.0
@@ -77,8 +79,8 @@ class ServiceSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_POLICY`,
-        `_SALT`, `_LOG`, `_STATE`, `_DEADLINE_MS`, `_DRAIN_S`, `_MOST_WAITING`, `_FOLLOW_S`, `_LAST_MODELS`, `_EXPERIMENTS`,
-        `_KEYS`, `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
+        `_SALT`, `_LOG`, `_STATE`, `_DEADLINE_MS`, `_DRAIN_S`, `_MOST_WAITING`, `_FOLLOW_S`, `_LAST_MODELS`, `_SNAPSHOTS`,
+        `_EXPERIMENTS`, `_KEYS`, `_ACCESS_LOG` (on, off, or a share) and `_METRICS`.
 
         Raises BadInput naming the variable.
 
@@ -102,6 +104,7 @@ class ServiceSettings:
             deadline_ms=_whole(environment, "PAYRESCUE_DEADLINE_MS", cls.deadline_ms, 60_000),
             follow_s=_whole(environment, "PAYRESCUE_FOLLOW_S", cls.follow_s, 3_600, least=0),
             last_models=environment.get("PAYRESCUE_LAST_MODELS") or cls.last_models,
+            snapshots=environment.get("PAYRESCUE_SNAPSHOTS") or cls.snapshots,
             experiments=environment.get("PAYRESCUE_EXPERIMENTS") or None,
             keys=environment.get("PAYRESCUE_KEYS") or None,
             access_log=_share(environment, "PAYRESCUE_ACCESS_LOG", cls.access_log),

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from models.policies import Learner
 from serving.known import OutcomeLog
-from serving.settings import IN_MEMORY, check_state
+from serving.log_records import LogUnavailable
+from serving.settings import IN_MEMORY, NOWHERE, check_state
 from serving.state_fold import Base
+from serving.state_kept import KeptStates
 from serving.state_memory import MemoryState
 
 if TYPE_CHECKING:
     from models.engine import Engine, ScoreRequest
     from models.online import OnlinePast
 
-__all__ = ["DEADLINE_S", "Fold", "KeptUp", "Lessons", "OnlineState", "Store", "open_state"]
+__all__ = ["DEADLINE_S", "Fold", "KeptUp", "OnlineState", "Store", "open_state"]
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -29,7 +32,6 @@ DEADLINE_S = 0.010
 
 _EVERY_S = 0.2
 _AFTER_A_FAILURE_S = 1.0
-_LESSONS = 500  # outcomes at a time
 
 
 class Fold(Protocol):
@@ -41,12 +43,22 @@ class Fold(Protocol):
     def follow(self) -> int:
         """Let in what the log has and the state has not; returns how many outcomes; blocking. Raises what log or store do."""
 
+    def latest(self) -> int:
+        """Up to which outcome the log could tell it; blocking. Raises what the log does."""
+
+    def keep(self) -> None:
+        """Keep what the next start needs, if that is due; blocking. Raises what the log does."""
+
     def close(self) -> None:
-        """End; on the event loop, if requests were answered."""
+        """End; on the event loop, if requests were answered. May raise what the log does."""
 
 
 class Store(Fold, Protocol):
     """Where the state is kept."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether requests get from it what is known now."""
 
     misses: int
     """Requests that were answered without what is known now."""
@@ -63,13 +75,21 @@ class KeptUp:
         self._told = threading.Event()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run, name="payrescue-state", daemon=True)
+        self._newest = 0
         self.failing = False
         """Whether the log could not be followed when it was last tried."""
+        self.without_log = False
+        """Whether that was for want of the log."""
 
     @property
     def seq(self) -> int:
         """Up to which outcome the log has entered."""
         return self._fold.seq
+
+    @property
+    def behind(self) -> int:
+        """How many outcomes at most have not entered, though the log has them; as last seen."""
+        return max(0, self._newest - self._fold.seq)
 
     def catch_up(self) -> None:
         """Let in what the log has now; where it cannot be read, that is tried again once started. Blocking."""
@@ -92,24 +112,28 @@ class KeptUp:
         self._told.set()
         if self._thread.is_alive():
             self._thread.join(timeout=_AFTER_A_FAILURE_S)
-        self._fold.close()
+        with suppress(LogUnavailable):  # it could not be kept: the next start reads the log
+            self._fold.close()
 
     def _run(self) -> None:
         while not self._ends.is_set():
             try:
                 self._fold.follow()
+                self.failing = self.without_log = False
+                self._fold.keep()
             except Exception as error:
                 self._complain(error)
                 self._ends.wait(_AFTER_A_FAILURE_S)
             else:
-                self.failing = False
                 self._told.wait(self._every_s)
             self._told.clear()
 
     def _complain(self, error: Exception) -> None:
         if not self.failing and not self._ends.is_set():
             _log.warning("the online state cannot follow the log (%s); it goes on trying", type(error).__name__)
-        self.failing = True
+        self.failing, self.without_log = True, isinstance(error, LogUnavailable)
+        with suppress(Exception):  # it may be the log that fails
+            self._newest = self._fold.latest()
 
 
 class OnlineState(KeptUp):
@@ -124,46 +148,34 @@ class OnlineState(KeptUp):
         """Requests that were answered without what is known now."""
         return self._store.misses
 
+    @property
+    def reachable(self) -> bool:
+        """Whether what outcomes tell can be written where it is kept, and read from there."""
+        return self._store.reachable and (not self.failing or self.without_log)
+
     async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
         """What is known now of all that an answer looks at. Never raises."""
         return await self._store.past(request, engine)
 
 
-class Lessons:
-    """What a policy learns from outcomes as they come: each is told to it once, in the order of the log."""
-
-    def __init__(self, policy: Learner, log: OutcomeLog) -> None:
-        self.seq = 0
-        """Up to which outcome it has been told."""
-        self._policy, self._log = policy, log
-
-    def follow(self) -> int:
-        """Tell it what the log has and it has not heard; returns how many outcomes; blocking."""
-        told = 0
-        while outcomes := self._log.after(self.seq, _LESSONS):
-            for known in outcomes:
-                try:
-                    self._policy.record(known.fields)
-                except Exception as error:  # a merchant's own policy may not take what another does
-                    _log.error("outcome %d cannot be learnt from (%s)", known.seq, type(error).__name__)
-                self.seq = known.seq
-            told += len(outcomes)
-        return told
-
-    def close(self) -> None:
-        """Nothing is left open."""
-
-
-def open_state(setting: str, log: OutcomeLog, predictor: Any | None, *, deadline_s: float = DEADLINE_S) -> OnlineState:
+def open_state(
+    setting: str,
+    log: OutcomeLog,
+    predictor: Any | None,
+    *,
+    deadline_s: float = DEADLINE_S,
+    snapshots: str = NOWHERE,
+) -> OnlineState:
     """The state that a setting names, of a loaded model (`models.predictor`), or, without one, of the rules alone.
 
-    In memory, the model's own past moves from now on; a Redis has `deadline_s` to answer a request. Raises BadInput for
-    what is no state.
+    In memory, the model's own past moves from now on, and is kept in the folder `snapshots` for the next start; a Redis has
+    `deadline_s` to answer a request. Raises BadInput for what is no state.
     """
     check_state(setting)
     base = Base(predictor.encoder, predictor.history) if predictor is not None else None
     if setting == IN_MEMORY:
-        return OnlineState(MemoryState(log, base))
+        kept = KeptStates(Path(snapshots)) if snapshots != NOWHERE else None
+        return OnlineState(MemoryState(log, base, kept=kept))
     from serving.state_redis import RedisState
 
     return OnlineState(RedisState(setting, log, base, deadline_s=deadline_s))

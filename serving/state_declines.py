@@ -13,7 +13,18 @@ from typing import Any, NamedTuple
 
 from models.rules_standing import is_declined
 
-__all__ = ["KEPT_US", "MOST_DECLINES", "Decline", "added", "count", "credential_of", "decline_of", "packed", "unpacked"]
+__all__ = [
+    "KEPT_US",
+    "MOST_DECLINES",
+    "Decline",
+    "added",
+    "count",
+    "credential_of",
+    "decline_of",
+    "hashed",
+    "packed",
+    "unpacked",
+]
 
 Row = Mapping[str, Any]
 
@@ -56,7 +67,7 @@ def decline_of(ended: Row) -> Decline | None:
 
 def _as_decline(attempt: Row) -> Decline:
     amount = f"{attempt.get('amount_minor')} {attempt.get('currency')}"
-    return Decline(attempt["created_at"], _hash(str(attempt.get("payment_id"))), _hash(amount))
+    return Decline(attempt["created_at"], hashed(str(attempt.get("payment_id"))), hashed(amount))
 
 
 def count(declines: Iterable[Decline], attempt: Row, *, since: int, one_amount: bool) -> int:
@@ -91,6 +102,6 @@ def unpacked(raw: bytes) -> tuple[Decline, ...]:
     return tuple(Decline(*one) for one in _PACKED.iter_unpack(raw))
 
 
-def _hash(text: str) -> int:
-    """The same in every process, unlike Python's own."""
+def hashed(text: str) -> int:
+    """A number of 64 bits; the same in every process, unlike Python's own."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serving.known import Known
-from serving.state_declines import Decline, credential_of, decline_of
+import numpy as np
+
+from serving.known import Known, OutcomeLog
+from serving.state_declines import KEPT_US, Decline, credential_of, decline_of
 
 if TYPE_CHECKING:
     from features.history import History
     from features.rows import Encoder, Rows
 
-__all__ = ["REMEMBERED_US", "Base", "Told", "had", "told_by"]
+__all__ = ["REMEMBERED_US", "Base", "Told", "begins", "digest_of", "had", "told_by"]
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -42,6 +45,31 @@ class Told(NamedTuple):
     rows: Rows | None
     ids: list[str]
     declines: list[tuple[str, Decline]]
+
+
+def digest_of(base: Base | None) -> str:
+    """What tells an artefact's state from any other's, as long as its history has not moved: 20 hexadecimal digits."""
+    told = blake2b(digest_size=10)
+    if base is not None:
+        from features.fingerprint import fingerprint
+
+        encoder, history = base
+        told.update(fingerprint().encode())
+        told.update(repr((history.until, sorted(encoder.usual_log2.items()))).encode())
+        told.update(repr(sorted((name, values) for name, values in encoder.vocabularies.items())).encode())
+        told.update("\n".join(history.slots).encode())
+        for array in (history.sums, history.times, history.streaks):
+            told.update(np.ascontiguousarray(array).data)
+    return told.hexdigest()
+
+
+def begins(log: OutcomeLog, base: Base | None) -> int:
+    """The seq of the log after which a state begins that nothing has entered: all before it would change no answer.
+
+    The artefact has had what was resolved by its end, and declines that are older than a network's longest window count
+    for nobody. What the log has from before then is not read, so that a start takes no longer for it.
+    """
+    return log.start(base.history.until if base is not None else None, KEPT_US)
 
 
 def had(attempt: Mapping[str, Any], until: int) -> bool:

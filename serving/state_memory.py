@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.known import Known, OutcomeLog
-from serving.state_declines import Decline, added, count, credential_of
-from serving.state_fold import REMEMBERED_US, Base, had, told_by
+from serving.state_declines import Decline, added, count, credential_of, hashed
+from serving.state_fold import REMEMBERED_US, Base, begins, digest_of, had, told_by
+from serving.state_kept import KeptStates, Snapshot
 
 if TYPE_CHECKING:
     from models.engine import Engine, ScoreRequest
@@ -25,6 +26,8 @@ _MOST_IDS = 500_000  # in each of two generations
 _MOST_CREDENTIALS = 200_000
 _MOST_SLOTS = 600_000  # some 200 MB; beyond, the customers not seen for longest are forgotten
 _KEPT_CUSTOMERS = 0.4  # of as many slots, of which a customer has two
+_KEEP_EVERY = 20_000  # outcomes: some 0.4 s to read again
+_WORTH_KEEPING = 1_000
 
 
 class MemoryState:
@@ -32,12 +35,20 @@ class MemoryState:
 
     A request holds its lock while it is scored, and what the log brings enters in between, a few outcomes at a time. What is
     remembered is bounded: of very many customers, credentials or attempts, those not seen for longest are forgotten.
+
+    With `kept`, it begins with what was kept there of this artefact, and is kept there now and then: the same, bit for bit,
+    as if all of the log were read again.
     """
 
     misses = 0
     """What is in process is never missed."""
 
-    def __init__(self, log: OutcomeLog, base: Base | None, *, most_slots: int = _MOST_SLOTS) -> None:
+    reachable = True
+    """What is in process always is."""
+
+    def __init__(
+        self, log: OutcomeLog, base: Base | None, *, most_slots: int = _MOST_SLOTS, kept: KeptStates | None = None
+    ) -> None:
         self.seq = 0
         """Up to which outcome the log has entered."""
         self._log, self._base = log, base
@@ -48,6 +59,9 @@ class MemoryState:
         self._older_ids: set[int] = set()
         self._ids_since = 0
         self._declines: dict[str, tuple[Decline, ...]] = {}
+        self._kept = kept
+        self._artefact = digest_of(base) if kept is not None else ""
+        self._begun, self._kept_seq = False, 0
         self._most_slots = max(most_slots, int(1.25 * len(base.history.slots)) if base is not None else 0)
 
     async def past(self, request: ScoreRequest, engine: Engine) -> _Past:  # noqa: ARG002  a store elsewhere asks by them
@@ -58,20 +72,62 @@ class MemoryState:
         """Let in what the log has and the state has not; returns how many outcomes that were. Not on the request path."""
         entered = 0
         with self._turn:
+            if not self._begun:
+                self._begin()
             while outcomes := self._log.after(self.seq, _READ):
                 self._enter(outcomes)
                 entered += len(outcomes)
         return entered
 
+    def latest(self) -> int:
+        """Up to which outcome the log could tell it."""
+        return self._log.latest()
+
+    def keep(self) -> None:
+        """Keep the state for the next start, if so much has entered since it was kept that this is worth it."""
+        self._keep(_KEEP_EVERY)
+
     def close(self) -> None:
-        """Nothing is left open."""
+        """Keep the state, if that is worth it."""
+        self._keep(_WORTH_KEEPING)
+
+    def _begin(self) -> None:
+        """From what was kept, else from where the log begins to matter."""
+        found = self._kept.newest(self._artefact, self._log) if self._kept is not None else None
+        if found is None:
+            self.seq = self._kept_seq = begins(self._log, self._base)
+        else:
+            with self._lock:
+                if self._base is not None and found.history is not None:
+                    self._base.history.become(found.history)
+                self._ids, self._older_ids, self._ids_since = found.ids, found.older_ids, found.since
+                self._declines, self._latest = found.declines, found.latest
+            self.seq = self._kept_seq = found.seq
+        self._begun = True
+
+    def _keep(self, every: int) -> None:
+        if self._kept is None:
+            return
+        with self._turn:  # nothing enters meanwhile; requests only read
+            if self.seq - self._kept_seq < every:
+                return
+            self._kept_seq = max(self._kept_seq, self._kept.seq(self._artefact))  # other workers keep theirs there
+            if self.seq - self._kept_seq < every:
+                return
+            mark = self._log.mark(self.seq)
+            if mark is None:
+                return
+            history = self._base.history if self._base is not None else None
+            ids = (self._ids, self._older_ids, self._ids_since)
+            self._kept.keep(self._artefact, Snapshot(self.seq, mark, history, *ids, self._latest, self._declines))
+            self._kept_seq = self.seq
 
     def _enter(self, outcomes: list[Known]) -> None:
         told = told_by(outcomes, self._base, self._until)
         if told.rows is not None and self._base is not None:
             history = self._base.history
             keys = history.keys_of(told.rows)
-            ids = [hash(one) for one in told.ids]
+            ids = [hashed(one) for one in told.ids]
             for first in range(0, len(ids), _HELD):
                 some = np.arange(first, min(first + _HELD, len(ids)))
                 with self._lock:
@@ -120,8 +176,9 @@ class _Past:
         return base.history.copies(names)
 
     def has(self, attempt: Mapping[str, Any]) -> bool:
+        attempt_id, state = attempt.get("attempt_id"), self._state
         # Without an id nobody can have told the log of it
-        entered, state = hash(attempt.get("attempt_id")), self._state
+        entered = hashed(attempt_id) if attempt_id is not None else None
         return entered in state._ids or entered in state._older_ids or had(attempt, state._until)
 
     def declines(self, attempt: Mapping[str, Any], *, since: int, one_amount: bool) -> int:

@@ -22,7 +22,7 @@ import numpy as np
 from serving.known import OutcomeLog
 from serving.redis_reads import RedisReads
 from serving.state_declines import KEPT_US, added, credential_of, packed
-from serving.state_fold import REMEMBERED_US, Base, Told, told_by
+from serving.state_fold import REMEMBERED_US, Base, Told, begins, digest_of, told_by
 from serving.state_redis_past import SLOT, Damaged, Named, RedisPast, declines_in
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class RedisState:
         """Requests that were answered without what is known now."""
         self._log, self._base, self._deadline_s = log, base, deadline_s
         self._until = base.history.until if base is not None else 0
-        self._prefix = f"payrescue:{{{_digest(base)}}}:"  # the braces keep it on one node of a cluster
+        self._prefix = f"payrescue:{{{digest_of(base)}}}:"  # the braces keep it on one node of a cluster
         self._reads = RedisReads(url)
         self._redis: Any = Redis.from_url(
             url, socket_timeout=_FOLLOW_S, socket_connect_timeout=_FOLLOW_S, retry=Retry(NoBackoff(), 0)
@@ -166,7 +166,7 @@ class RedisState:
         """Start an epoch, in which nothing has entered yet."""
         _log.info("the online state in Redis is filled from the log")
         self._anew = False
-        self._swap(at, f"{secrets.token_hex(4)} 0", {})
+        self._swap(at, f"{secrets.token_hex(4)} {begins(self._log, self._base)}", {})
 
     def _swap(self, at: bytes, then: str, values: Mapping[bytes, tuple[bytes, int]]) -> bool:
         """Write values, and that the state has come so far; only if it still stands where it did."""
@@ -208,25 +208,19 @@ class RedisState:
         values = self._redis.mget([self._key(epoch, kind, name) for name in names])
         return {name: value for name, value in zip(names, values, strict=True) if value is not None}
 
+    def latest(self) -> int:
+        """Up to which outcome the log could tell it."""
+        return self._log.latest()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether requests get from Redis what is known now."""
+        return self._in_a_row < _MISSES_IN_A_ROW
+
+    def keep(self) -> None:
+        """Nothing is kept here: Redis has it."""
+
     def close(self) -> None:
         """End; on the event loop, if requests were answered."""
         self._reads.close()
         self._redis.close()
-
-
-def _digest(base: Base | None) -> str:
-    """What tells an artefact's state from any other's."""
-    from hashlib import blake2b
-
-    told = blake2b(digest_size=10)
-    if base is not None:
-        from features.fingerprint import fingerprint
-
-        encoder, history = base
-        told.update(fingerprint().encode())
-        told.update(repr((history.until, sorted(encoder.usual_log2.items()))).encode())
-        told.update(repr(sorted((name, values) for name, values in encoder.vocabularies.items())).encode())
-        told.update("\n".join(history.slots).encode())
-        for array in (history.sums, history.times, history.streaks):
-            told.update(np.ascontiguousarray(array).data)
-    return told.hexdigest()

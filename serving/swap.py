@@ -228,10 +228,14 @@ class Swap:
 
     def let_go(self) -> None:
         """End what the models that are gone kept up with; once nobody asks them any more."""
-        kept = {one.state for one in (*self._serving.values(), *self._previous.values()) if one.state is not None}
+        kept = self.states()
         for state in self._states - kept:
             state.close()
         self._states = kept
+
+    def states(self) -> set[OnlineState]:
+        """What the models that are here keep up with outcomes by."""
+        return {one.state for one in (*self._serving.values(), *self._previous.values()) if one.state is not None}
 
     def _loaded(self, located: Located) -> Served | None:
         """The same model, where it is loaded already: under another URI, or as the one before."""

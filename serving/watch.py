@@ -141,7 +141,7 @@ class Watch:
             with contextlib.suppress(OSError, BadInput):  # the workers tell what is wrong with the file
                 if (when := self._experiments.stat().st_mtime_ns) != self._read:
                     self._read = when
-                    told = read_experiments(self._experiments)
+                    told = read_experiments(self._experiments, policies=None)  # the workers have the fees
                     self._wanted = frozenset(uri for experiment in told for uri in experiment.models)
         return self._wanted | ({self._uri} if self._uri is not None else frozenset())
 

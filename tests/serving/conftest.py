@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +30,8 @@ from models.golden import golden_rows
 from models.heads import Blend, Calibration
 from serving.app import App
 from serving.commands import command
+from serving.known import Known
+from serving.log_store import LogStore
 from serving.settings import ServiceSettings
 from training.simulator import simulate
 
@@ -55,6 +57,37 @@ class SteadyPredictor:
 
     def reasons(self, attempt, previous, evidence):
         return {"generic_decline": 0.7, "insufficient_funds": 0.3}
+
+
+class ToldLog:
+    """A log of outcomes in memory, as `serving.known.OutcomeLog` has it; each is told by its fields."""
+
+    def __init__(self, *told: dict[str, Any]) -> None:
+        self.entries: list[Known] = []
+        for fields in told:
+            self.tell(fields)
+
+    def tell(self, fields: dict[str, Any]) -> None:
+        self.entries.append(Known(len(self.entries) + 1, fields["attempt_id"], fields))
+
+    def after(self, seq: int, most: int) -> list[Known]:
+        return self.entries[seq : seq + most]
+
+    def latest(self) -> int:
+        return len(self.entries)
+
+    def start(self, until: int | None, window_us: int) -> int:
+        times = [known.fields.get("resolved_at", 2**62) for known in self.entries]
+        cut = min(max(times, default=0) - window_us, *(() if until is None else (until,)), 2**62)
+        return next((i for i, at in enumerate(times) if at > cut), len(times))
+
+    def mark(self, seq: int) -> str | None:
+        return self.entries[seq - 1].attempt_id if 0 < seq <= len(self.entries) else None
+
+
+@pytest.fixture(scope="session")
+def log_of() -> type[ToldLog]:
+    return ToldLog
 
 
 @pytest.fixture
@@ -190,6 +223,21 @@ def postgres_server() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a log that is empty; of each kind."""
+    return f"sqlite:///{tmp_path}/log.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[LogStore]:
+    """A log that is empty; of each kind."""
+    made = LogStore(url)
+    made.prepare()
+    yield made
+    made.close()
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> str:
     """The URL of a new database in PostgreSQL."""
@@ -238,11 +286,7 @@ def serving_at() -> Callable[..., Any]:
                 os.kill(pid, signal.SIGKILL)
 
         try:
-            deadline = time.monotonic() + 60
-            while not _ready(url):
-                assert process.poll() is None, (folder / "server.log").read_text()
-                assert time.monotonic() < deadline, "the server did not start"
-                time.sleep(0.05)
+            _until_ready(url, process, folder / "server.log")
             yield url, kill
         except BaseException:
             kill()
@@ -260,6 +304,21 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def _until_ready(url: str, process: subprocess.Popen[bytes], log: Path | None = None) -> None:
+    deadline = time.monotonic() + 60
+    while not _ready(url):
+        said = log.read_text() if log is not None else ""
+        assert process.poll() is None, said or "the server ended"
+        assert time.monotonic() < deadline, said or "the server did not start"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def until_ready() -> Callable[..., None]:
+    """Waits for a server at a URL, as long as its process runs."""
+    return _until_ready
+
+
 def _ready(url: str) -> bool:
     try:
         return httpx.get(f"{url}/readyz").is_success
@@ -268,20 +327,21 @@ def _ready(url: str) -> bool:
 
 
 class RedisServer:
-    """A Redis of our own on a free port, that keeps nothing on disk."""
+    """A Redis of our own on a free port, that keeps nothing on disk; `words` and `client` where it is not as it comes."""
 
-    def __init__(self, program: str, folder: Path) -> None:
-        self._program, self._folder = program, folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+    def __init__(self, program: str, folder: Path, words: Sequence[str] = (), **client: Any) -> None:
+        self._program, self._folder, self._more = program, folder, words
+        self.port = _free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.client = redis.Redis(port=self.port)
+        self.client = redis.Redis(**{"host": "127.0.0.1", "port": self.port, **client})
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
     def start(self) -> None:
-        words = [self._program, "--port", str(self.port), "--save", "", "--dir", str(self._folder)]
+        secure = "--tls-port" in self._more
+        port = ["--port", "0", "--tls-port" if secure else "--port", str(self.port)]
+        more = [word for word in self._more if word != "--tls-port"]
+        words = [self._program, *port, *more, "--save", "", "--dir", str(self._folder)]
         self._process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
         for _ in range(500):
             try:
@@ -302,13 +362,37 @@ class RedisServer:
 
 
 @pytest.fixture(scope="session")
-def running_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def redis_program() -> str:
     program = shutil.which("redis-server")
     if program is None:
-        if os.environ.get("PAYRESCUE_REQUIRE_STORES"):
-            pytest.fail("redis-server is not installed, and PAYRESCUE_REQUIRE_STORES is set")
-        pytest.skip("redis-server is not installed")
-    server = RedisServer(program, tmp_path_factory.mktemp("redis"))
+        _without("redis-server: apt install redis-server")
+    return str(program)
+
+
+@pytest.fixture(scope="session")
+def running_redis(redis_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(redis_program, tmp_path_factory.mktemp("redis"))
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def secure_redis(redis_program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One that speaks TLS alone, to clients with a certificate and a password."""
+    folder = tmp_path_factory.mktemp("secure-redis")
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    made = ["openssl", *words, *names, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(made, check=True, capture_output=True)
+    files = {"--tls-cert-file": certificate, "--tls-key-file": key, "--tls-ca-cert-file": certificate}
+    options = [word for option, path in files.items() for word in (option, str(path))]
+    client = {"ssl": True, "ssl_ca_certs": certificate, "ssl_certfile": certificate, "ssl_keyfile": key}
+    server = RedisServer(
+        redis_program, folder, ["--tls-port", *options, "--requirepass", "p@ss/w:rd"], **client, password="p@ss/w:rd"
+    )
+    certificates = f"ssl_ca_certs={certificate}&ssl_certfile={certificate}&ssl_keyfile={key}"
+    server.url = f"rediss://:p%40ss%2Fw%3Ard@127.0.0.1:{server.port}/0?{certificates}"
     yield server
     server.kill()
 

@@ -10,10 +10,13 @@ import time
 import pytest
 
 from models.engine import Engine
+from models.fees import Fee, Fees
+from models.policies import Budget
 from serving import follow, watch
 from serving.app import App
 from serving.follow import FOUND, Follower, Found, read_found
 from serving.keeper import Keeper, watched
+from serving.learning import Policies
 from serving.loading import Served
 from serving.settings import ServiceSettings
 from serving.swap import Swap
@@ -328,6 +331,34 @@ class TestExperiments:
         asked = [question | {"attempt": question["attempt"] | {"payment_id": f"p{i}"}} for i in range(20)]
         policies = [answer["policy"] for answer in send(app, "POST", "/v1/score/batch", asked).json()]
         assert {(policy["variant"], policy["name"]) for policy in policies} == {("a", "greedy"), ("b", "rules")}
+
+    def test_an_arm_may_weigh_by_the_service_s_fees_and_two_arms_have_each_a_policy(
+        self, make, place, registry, tmp_path
+    ):
+        arms = [f"{{name: {name}, share: 0.5, policy: 'budget:price=0.04'}}" for name in "ab"]
+        path = ab(tmp_path, *arms)
+        registry.aliases["champion"] = "1"
+        fees = Fees("KRW", {"north": Fee(0.3, 0.0)})
+        follower = make(experiments=path, policies=Policies(fees))
+        Watch(place, CHAMPION, path, "http://registry", registry).look()
+        follower.look()
+        ((_, served),) = follower.lineup().answering
+        assert [served[name].engine.policy for name in "ab"] == [Budget(fees, 0.04)] * 2
+        assert served["a"].engine.policy is not served["b"].engine.policy
+        before = served["a"].engine.policy
+        registry.aliases["champion"] = "2"
+        Watch(place, CHAMPION, path, "http://registry", registry).look()
+        follower.look()
+        ((_, served),) = follower.lineup().answering
+        assert served["a"].engine.policy is before
+
+    def test_without_fees_an_arm_that_weighs_by_them_is_refused(self, make, place, registry, tmp_path):
+        path = ab(tmp_path, "{name: a, share: 0.5}", "{name: b, share: 0.5, policy: 'budget:price=0.04'}")
+        registry.aliases["champion"] = "1"
+        follower = make(experiments=path)
+        Watch(place, CHAMPION, path, "http://registry", registry).look()
+        follower.look()
+        assert "and fees to weigh by" in follower.status()["experiments"]["trouble"]
 
     def test_an_experiment_waits_until_all_of_its_arms_can_answer(self, make, place, registry, tmp_path):
         path = ab(tmp_path, "{name: a, share: 0.5}", f"{{name: b, share: 0.5, model: '{CHALLENGER}'}}")

@@ -106,3 +106,82 @@ def test_a_request_that_is_given_up_on_its_way_in_makes_room(clock):
         return await gate.enter()
 
     assert asyncio.run(run()) == 100.0
+
+
+class TestBatches:
+    def test_one_goes_after_another(self, clock):
+        gate, seen = Gate(10, clock), []
+
+        async def batch(name):
+            async with gate.together(10, 100):
+                for _ in range(3):
+                    seen.append(name)
+                    await gate.give_way()
+
+        async def run():
+            await asyncio.gather(batch("a"), batch("b"))
+
+        asyncio.run(run())
+        assert seen == list("aaabbb")
+
+    def test_they_are_let_in_by_weight_and_the_first_whatever_it_weighs(self, clock):
+        gate = Gate(10, clock)
+
+        async def batch(weight):
+            async with gate.together(weight, 100):
+                await asyncio.sleep(0)
+                return weight
+
+        async def run():
+            return await asyncio.gather(*map(batch, (60, 40, 1)), return_exceptions=True)
+
+        told = asyncio.run(run())
+        assert (told[:2], told[2].status, told[2].headers) == ([60, 40], 503, {"retry-after": "1"})
+        assert (gate.together_waiting, gate.shed) == (0, 1)
+        assert asyncio.run(batch(1_000)) == 1_000
+
+    def test_while_single_requests_are_turned_away_so_is_a_batch(self, clock):
+        gate = Gate(1, clock)
+
+        async def run():
+            await gate.enter()
+            async with gate.together(1, 100):
+                pass
+
+        with pytest.raises(Problem):
+            asyncio.run(run())
+
+    def test_one_that_fails_or_is_given_up_makes_room(self, clock):
+        gate = Gate(1, clock)
+
+        async def fail():
+            async with gate.together(5, 5):
+                raise RuntimeError
+
+        async def run():
+            running = asyncio.ensure_future(hold())
+            await asyncio.sleep(0)
+            waiting = asyncio.ensure_future(hold())
+            await asyncio.sleep(0)
+            assert gate.together_waiting == 4
+            waiting.cancel()
+            running.cancel()
+            await asyncio.gather(waiting, running, return_exceptions=True)
+
+        async def hold():
+            async with gate.together(2, 5):
+                await asyncio.sleep(60)
+
+        with pytest.raises(RuntimeError):
+            asyncio.run(fail())
+        asyncio.run(run())
+        assert gate.together_waiting == 0
+
+    def test_it_lets_those_who_came_go_first_but_does_not_stand_still(self, clock):
+        gate = Gate(10, clock)
+
+        async def run():
+            await gate.enter()  # and does not leave
+            await gate.give_way()
+
+        asyncio.run(asyncio.wait_for(run(), 5))

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from playwright.sync_api import sync_playwright
 
 import payrescue
 from features.cards import luhn_ok
@@ -164,6 +165,78 @@ def test_bentoml_s_page_shows_our_document_and_loads_nothing_from_elsewhere(serv
     for path in re.findall(r'(?:src|href)="\./(static_content/[\w.-]+)"', page.text):
         assert httpx.get(f"{server.url}/{path}").status_code == 200
     assert httpx.get(f"{server.url}/docs.json").json()["info"]["title"] == "Payrescue"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("chromium is not here")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def test_the_page_shows_each_operation_and_its_example_gets_an_answer(server, chromium):
+    page = chromium.new_page(extra_http_headers={"x-api-key": server.key})
+    elsewhere = []
+    page.on("request", lambda request: request.url.startswith(server.url) or elsewhere.append(request.url))
+    page.goto(f"{server.url}/")
+    page.wait_for_selector(".opblock")
+    shown = page.locator(".opblock-summary-path").all_inner_texts()
+    assert [path.replace("\u200b", "") for path in shown] == list(httpx.get(f"{server.url}/docs.json").json()["paths"])
+    page.click("#operations-default-score .opblock-summary")
+    page.click("text=Try it out")
+    page.click("text=Execute")
+    page.wait_for_selector("#operations-default-score .live-responses-table")
+    assert page.inner_text("#operations-default-score .live-responses-table tbody .response-col_status").startswith(
+        "200"
+    )
+    assert elsewhere == []
+    page.close()
+
+
+GENERATED = """
+import json, os, sys
+from payrescue_client import AuthenticatedClient
+from payrescue_client.api.default import score, score_batch, tell_outcomes
+from payrescue_client.models import Attempt, Candidate, Evidence, Outcome, ScoreRequest
+question = json.loads(sys.argv[1])
+url, key = os.environ["PAYRESCUE_URL"], os.environ["PAYRESCUE_KEY"]
+body = ScoreRequest(
+    Attempt.from_dict(question["attempt"] | {"attempt_id": "generated"}),
+    Evidence.from_dict(question["evidence"]),
+    candidates=[Candidate.from_dict(one) for one in question["candidates"]],
+)
+told = {"attempt_id": "generated", "resolved_at": "2026-01-05T09:30:21Z", "outcome": "success"}
+with AuthenticatedClient(base_url=url, token=key) as client:
+    print(score.sync(client=client, body=body, x_deadline_ms="5000").suggestion.candidate_id)
+    print([answer.attempt_id for answer in score_batch.sync(client=client, body=[body, body])])
+    print(tell_outcomes.sync(client=client, body=Outcome.from_dict(told)).accepted)
+with AuthenticatedClient(base_url=url, token="none") as client:
+    print(score.sync(client=client, body=body).code)
+"""
+
+
+def test_a_client_that_is_generated_from_the_document_calls_the_service(server, question, tmp_path):
+    ours = str(Path(sys.executable).parent)  # the generator formats what it writes by ruff
+    environment = server.environment | {
+        "PATH": os.pathsep.join((ours, os.environ["PATH"])),
+        "PYTHONPATH": str(tmp_path),
+    }
+    (tmp_path / "openapi.json").write_bytes(httpx.get(f"{server.url}/openapi.json").content)
+    words = ["generate", "--path", "openapi.json", "--output-path", "payrescue_client", "--meta", "none"]
+    made = subprocess.run(
+        [f"{ours}/openapi-python-client", *words, "--fail-on-warning"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (made.returncode, "arning" in made.stdout) == (0, False), made.stdout
+    done = subprocess.run(
+        [sys.executable, "-c", GENERATED, json.dumps(question)],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split("\n")[:4] == ["c1", "['generated', 'generated']", "1", "unauthorized"], done.stderr
 
 
 HEAD = b"host: x\r\n"

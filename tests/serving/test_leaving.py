@@ -11,11 +11,11 @@ import pytest
 
 pytestmark = pytest.mark.faults
 
-READY_S, DRAIN_S = 60, 2
+DRAIN_S = 2
 
 
 @pytest.fixture
-def leaving(free_tcp_port, tmp_path):
+def leaving(free_tcp_port, tmp_path, until_ready):
     """A server that takes two seconds to leave, and a client that keeps its connections."""
     environment = {**os.environ, "PAYRESCUE_DRAIN_S": str(DRAIN_S), "PAYRESCUE_LOG": "none"}
     words = [sys.executable, "-m", "payrescue", "serve", "--port", str(free_tcp_port), "--model", "none"]
@@ -23,22 +23,11 @@ def leaving(free_tcp_port, tmp_path):
         process = subprocess.Popen(words, env=environment, stdout=log, stderr=log)
     with httpx.Client(base_url=f"http://127.0.0.1:{free_tcp_port}", timeout=10) as client:
         try:
-            _until_ready(client, process)
+            until_ready(str(client.base_url).rstrip("/"), process)
             yield client, process
         finally:
             process.kill()
             process.wait()
-
-
-def _until_ready(client, process):
-    until = time.monotonic() + READY_S
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("the server did not come up")
 
 
 def test_it_says_so_then_answers_on_and_then_is_gone(leaving, question):

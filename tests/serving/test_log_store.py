@@ -20,20 +20,6 @@ CREATED = 1_767_605_400_000_000
 RESOLVED = CREATED + 21_000_000
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request, tmp_path):
-    """Of a log that is empty."""
-    return f"sqlite:///{tmp_path}/log.db" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-
-
-@pytest.fixture
-def store(url):
-    store = LogStore(url)
-    store.prepare()
-    yield store
-    store.close()
-
-
 @pytest.fixture
 def decided(question, now):
     """A decision about an attempt, asked after it failed unless said otherwise."""
@@ -115,6 +101,57 @@ def test_the_outcome_s_own_attempt_counts_before_any_decision(store, decided):
     attempt = decided(route="done").request.attempt
     tell(store, outcome(attempt=attempt))
     assert store.after(0, 1)[0].fields["route"] == "done"
+
+
+HOUR = 3_600_000_000
+
+
+@pytest.fixture
+def by_the_hour(store, decided):
+    """A log with an outcome for each of these hours."""
+
+    def _told(*hours):
+        for i, hour in enumerate(hours):
+            store.write([decided(f"b{i}")], [], told_at=0)
+            tell(store, outcome(f"b{i}", resolved_at=RESOLVED + hour * HOUR))
+        return store
+
+    return _told
+
+
+@pytest.mark.parametrize(
+    ("hours", "until", "window", "starts"),
+    [
+        ((), 0, 5, 0),
+        ((1, 2, 3, 9), 2, 5, 2),  # what was resolved since the model learnt
+        ((1, 2, 3, 9), 9, 7, 2),  # what is within the window
+        ((1, 2, 3, 9), None, 7, 2),
+        ((1, 2, 3, 9), 20, 0, 4),  # nothing
+        ((1, 9, 2, 3), 2, 1, 1),  # whatever the order in which they were told
+    ],
+)
+def test_a_state_has_to_be_told_what_its_model_has_not_learnt_and_what_is_recent(
+    by_the_hour, hours, until, window, starts
+):
+    at = None if until is None else RESOLVED + until * HOUR
+    assert by_the_hour(*hours).start(at, window * HOUR) == starts
+
+
+def test_the_latest_is_of_an_attempt_that_is_known(store, decided):
+    assert store.latest() == 0
+    store.write([decided()], [], told_at=0)
+    tell(store, outcome())
+    tell(store, outcome("nobody's"))
+    assert store.latest() == 1
+
+
+def test_a_mark_tells_an_outcome_from_all_others(store, decided):
+    tell(store, outcome(), outcome("a2"))
+    first, second = store.mark(1), store.mark(2)
+    assert first is not None
+    assert first != second
+    assert store.mark(1) == first
+    assert store.mark(3) is None
 
 
 def test_the_same_outcome_again_is_a_duplicate(store, decided):

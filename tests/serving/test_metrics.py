@@ -5,6 +5,9 @@ import multiprocessing
 import re
 import shutil
 import subprocess
+import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,8 +18,14 @@ import payrescue
 from models.actions import ACTIONS
 from models.engine import Engine
 from serving.app import App
+from serving.assembly import meters_of
 from serving.cells import LABEL_BYTES, Cells
-from serving.metrics import CAUSES, CODES, ROUTES, Meters
+from serving.experiments import Arm, Experiment
+from serving.lineup import Fixed, Lineup
+from serving.loading import Served
+from serving.log import DecisionLog
+from serving.metrics import CAUSES, CODES, PARTS, ROUTES, SHADOWS, Meters
+from serving.settings import ServiceSettings
 
 ROOT = Path(payrescue.__file__).parent
 NOW = 1_767_700_000_000_000
@@ -227,14 +236,123 @@ def test_every_metric_of_the_alerts_is_there_and_so_are_its_labels(exposed):
         assert without_total(names_in(rule["expr"])) - exposed == set()
         assert set(rule["annotations"]) == {"summary", "action"}
     labels = {"status": {"2xx", "4xx", "5xx"}, "cause": set(CAUSES), "code": set(CODES), "route": set(ROUTES)}
-    for label, value in re.findall(r'(status|cause|code|route)[!=]?[=~]"([^"]+)"', text):
+    labels |= {"part": set(PARTS), "result": {*SHADOWS, "success", "failure"}}
+    for label, value in re.findall(rf'({"|".join(labels)})[!=]?[=~]"([^"]+)"', text):
         assert set(value.split("|")) <= labels[label]
 
 
-def test_prometheus_takes_the_alerts():
+@pytest.mark.parametrize("words", [("check", "rules", "alerts.yaml"), ("test", "rules", "alerts_test.yaml")])
+def test_prometheus_takes_the_alerts_and_they_fire_when_they_should(words):
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not here: it comes with Prometheus")
-    path = ROOT / "deploy" / "prometheus" / "alerts.yaml"
-    done = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False)
+    folder = ROOT / "deploy" / "prometheus"
+    done = subprocess.run([promtool, *words], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not():
+    folder = ROOT / "deploy" / "prometheus"
+    groups = yaml.safe_load((folder / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
+    cases = yaml.safe_load((folder / "alerts_test.yaml").read_text(encoding="utf-8"))["tests"]
+    told = [(test["alertname"], bool(test["exp_alerts"])) for case in cases for test in case["alert_rule_test"]]
+    names = [rule["alert"] for group in groups for rule in group["rules"]]
+    assert sorted(told) == sorted((name, fires) for name in names for fires in (True, False))
+
+
+def test_what_others_stand_on_is_told_by_part_and_of_none_that_they_have_not():
+    meters, up = Meters(), {"log": True, "state": False}
+    assert [name for name in samples(meters) if name[0] == "payrescue_reachable"] == []
+    meters.hook(reachable={part: lambda part=part: up[part] for part in up}, state_behind=lambda: 12)
+    found = samples(meters)
+    assert {part: value for (name, *parts), value in found.items() if name.endswith("reachable") for part in parts} == {
+        "log": 1,
+        "state": 0,
+    }
+    assert found[("payrescue_state_behind",)] == 12
+
+
+def test_one_worker_that_does_not_reach_a_part_is_enough_as_long_as_it_lives(tmp_path):
+    ours = Meters(tmp_path)
+    ours.hook(reachable={"log": lambda: True}, state_behind=lambda: 3)
+    code = "import sys; from pathlib import Path; from serving.metrics import Meters; m = Meters(Path(sys.argv[1]));"
+    code += "m.hook(reachable={'log': lambda: False}, state_behind=lambda: 7); m.text(); print(flush=True); input()"
+    words = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        found = samples(ours)
+        other.communicate(b"\n")
+    assert (found["payrescue_reachable", "log"], found[("payrescue_state_behind",)]) == (0, 7)
+    found = samples(ours)
+    assert (found["payrescue_reachable", "log"], found[("payrescue_state_behind",)]) == (1, 3)
+
+
+def ask_and_tell(app, send, question, outcomes):
+    """Asks about an attempt, and tells its outcome, `seconds` after it was known; for each of (outcome, seconds)."""
+    for i, (outcome, seconds) in enumerate(outcomes):
+        attempt = question["attempt"] | {"attempt_id": f"a{i}"}
+        assert send(app, "POST", "/v1/score", {"attempt": attempt}).status_code == 200
+        resolved = datetime.fromtimestamp(NOW / 1e6 - seconds, UTC).isoformat()
+        told = {"attempt_id": f"a{i}", "resolved_at": resolved, "outcome": outcome}
+        assert send(app, "POST", "/v1/outcomes", told).json()["accepted"] == 1
+
+
+def test_calibration_delay_and_the_model_s_age_are_those_of_what_was_asked_and_told(app, send, question, tmp_path):
+    engine = app._models.lineup().champion.engine  # says 0.6 of every attempt
+    window = ["2026-01-01T00:00:00+00:00", "2026-01-04T11:46:40+00:00"]
+    served = Served(engine, {"data": {"window": window}})
+    log = DecisionLog(f"sqlite:///{tmp_path}/log.db", clock=lambda: NOW)
+    meters = meters_of(ServiceSettings(), Fixed(served), log, None, clock=lambda: NOW / 1e6)
+    counted = App(engine, models=Fixed(served), log=log, meters=meters, clock=lambda: NOW)
+    told = [("success", 2), ("success", 40), ("success", 600), ("bank_decline", 2), ("technical", 90_000)]
+    try:
+        ask_and_tell(counted, send, question, told)
+    finally:
+        counted.close()
+    found = samples(meters)
+    names = ("calibration_outcomes", "calibration_predicted", "calibration_observed", "model_age_seconds")
+    assert [found[(f"payrescue_{name}",)] for name in names] == pytest.approx([5, 0.6, 0.6, 172_800])
+    bounds = ("1.0", "5.0", "60.0", "1800.0", "86400.0", "604800.0")
+    assert [found["payrescue_outcome_delay_seconds_bucket", bound] for bound in bounds] == [0, 2, 3, 4, 4, 5]
+    assert found[("payrescue_outcome_delay_seconds_sum",)] == pytest.approx(sum(seconds for _, seconds in told))
+    assert found["payrescue_outcomes_total", "success"] == 3
+    assert found["payrescue_model_info", "7"] == 1
+
+
+class Challenger:
+    """A model that fails at its second question."""
+
+    def __init__(self, engine):
+        self.engine, self.asked = engine, 0
+
+    def __getattr__(self, name):
+        return getattr(self.engine, name)
+
+    def score(self, *told, **options):
+        self.asked += 1
+        if self.asked == 2:
+            raise ValueError
+        return self.engine.score(*told, **options)
+
+
+def test_what_becomes_of_shadows_is_counted(app, send, question):
+    engine, seen, meters = app._models.lineup().champion.engine, [], Meters()
+    arm = Arm("next", 1.0, model="models:/payrescue/8")
+    shadow = (Experiment("e", "shadow", "s", (arm,)), {"next": Served(Challenger(engine))})
+
+    class Models(Fixed):
+        def lineup(self):
+            return Lineup(Served(engine), shadows=(shadow,))
+
+    counted = App(engine, models=Models(Served(engine)), meters=meters, on_shadow=seen.append, clock=lambda: NOW)
+    for _ in range(3):
+        send(counted, "POST", "/v1/score", question)
+    until = time.monotonic() + 5
+    while sum(count(samples(meters)).values()) < 3 and time.monotonic() < until:
+        time.sleep(0.01)
+    counted.close()
+    assert count(samples(meters)) == {"scored": 2, "dropped": 0, "failed": 1}
+
+
+def count(found):
+    return {result: found["payrescue_shadows_total", result] for result in SHADOWS}

@@ -18,6 +18,7 @@ from models.engine import Engine
 from serving.app import App
 from serving.doors import Doors
 from serving.keys import Key
+from serving.log import DecisionLog
 from serving.metrics import Meters
 from serving.openapi import bentoml_schema, document
 from serving.schemas import schema_of
@@ -188,6 +189,15 @@ def test_a_merchant_s_own_column_is_in_the_document():
 
 def test_only_what_the_service_has_is_in_the_document():
     assert list(document(ServiceSettings(), {"/v1/score", "/livez"})["paths"]) == ["/v1/score", "/livez"]
+
+
+@pytest.mark.parametrize("path", ["/v1/score", "/v1/score/batch", "/v1/outcomes"])
+def test_the_example_of_an_operation_is_answered(path, send, tmp_path):
+    log = DecisionLog(f"sqlite:///{tmp_path}/log.db")
+    app = App(Engine(None), log=log)
+    body = DOCUMENT["paths"][path]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert send(app, "POST", path, body).status_code == 200
+    app.close()
 
 
 def test_every_reference_leads_somewhere():

@@ -18,7 +18,6 @@ from serving.settings import ServiceSettings
 
 ROOT = Path(payrescue.__file__).parent
 IN_SERVICE_WITHIN_S = 10.0
-STARTS_WITHIN_S = 60.0
 WORKERS = 2
 
 pytestmark = [
@@ -64,7 +63,7 @@ def give(registry, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def server(registry, environment):
+def server(registry, environment, until_ready):
     """The service in that folder, with two workers, started before there is a champion."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -75,22 +74,11 @@ def server(registry, environment):
         process = subprocess.Popen(words, env=told, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
-        deadline = time.monotonic() + STARTS_WITHIN_S
-        while not _ready(url):
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
+        until_ready(url, process, folder / "log")
         yield url
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
-
-
-def _ready(url):
-    try:
-        return httpx.get(f"{url}/readyz").is_success
-    except httpx.TransportError:
-        return False
 
 
 def versions_that_answer(url, question):

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 
 import httpx
 import pytest
@@ -13,11 +12,10 @@ from serving.commands import command
 from serving.settings import ServiceSettings
 
 PAN = "4111111111111111"
-STARTS_WITHIN_S = 60
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory, until_ready):
     """A running server without a model: a client of it, and the file of its log."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -28,22 +26,11 @@ def server(tmp_path_factory):
         process = subprocess.Popen(words, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         try:
-            _wait_for(client, process)
+            until_ready(str(client.base_url).rstrip("/"), process, folder / "log")
             yield client, folder / "log"
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=30)
-
-
-def _wait_for(client, process):
-    deadline = time.monotonic() + STARTS_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if client.get("/readyz").is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise AssertionError("the server did not start")
 
 
 def test_it_answers_on_the_rules_and_makes_no_store(server, question):

@@ -18,26 +18,12 @@ from features.rows import Encoder
 from models.engine import Engine
 from models.predictor import Predictor
 from serving.app import App
-from serving.known import Known
 from serving.state import open_state
 from training.simulator import simulate
 
 AFTER = set(after_columns())
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATER = 1_790_000_000_000_000
-
-
-class Log:
-    """A log of outcomes in memory."""
-
-    def __init__(self):
-        self.entries = []
-
-    def tell(self, fields):
-        self.entries.append(Known(len(self.entries) + 1, fields["attempt_id"], fields))
-
-    def after(self, seq, most):
-        return self.entries[seq : seq + most]
 
 
 class Watched(Engine):
@@ -197,9 +183,9 @@ def setting(request):
 
 
 class TestADayReplayed:
-    def test_features_as_served_are_those_of_training_bit_for_bit(self, day, setting):
+    def test_features_as_served_are_those_of_training_bit_for_bit(self, day, setting, log_of):
         async def run():
-            log = Log()
+            log = log_of()
             async with Worker(day, setting, log) as worker:
                 told = await replay(day, log, day.asked, lambda turn: worker)
                 return told, worker.engine.served, worker.state.misses
@@ -209,9 +195,9 @@ class TestADayReplayed:
         retried = [i for i in day.asked if day.rows.previous[i] >= 0]
         assert (told > 200, len(retried) > 30, misses) == (True, True, 0)
 
-    def test_without_the_outcomes_of_the_day_they_would_be_others(self, day):
+    def test_without_the_outcomes_of_the_day_they_would_be_others(self, day, log_of):
         async def run():
-            async with Worker(day, "memory", Log()) as worker:
+            async with Worker(day, "memory", log_of()) as worker:
                 for i in day.asked[-20:]:
                     await worker.ask(day.question(i))
                 return worker.engine.served
@@ -219,22 +205,22 @@ class TestADayReplayed:
         served = asyncio.run(run())
         assert not any(np.array_equal(served[day.fields[i]["attempt_id"]], day.matrix[i]) for i in day.asked[-20:])
 
-    def test_two_workers_over_one_log_serve_the_same(self, day, setting):
+    def test_two_workers_over_one_log_serve_the_same(self, day, setting, log_of):
         asked = day.asked[:160]
 
         async def run():
-            log = Log()
+            log = log_of()
             async with Worker(day, setting, log) as one, Worker(day, setting, log) as other:
                 await replay(day, log, asked, lambda turn: (one, other)[turn % 2])
                 return one.engine.served | other.engine.served
 
         same(day, asyncio.run(run()), asked)
 
-    def test_after_a_restart_it_goes_on_where_it_was(self, day, setting):
+    def test_after_a_restart_it_goes_on_where_it_was(self, day, setting, log_of):
         asked = day.asked[:160]
 
         async def run():
-            log = Log()
+            log = log_of()
             async with Worker(day, setting, log) as worker:
                 told = await replay(day, log, asked[:80], lambda turn: worker)
                 served = worker.engine.served
@@ -244,11 +230,11 @@ class TestADayReplayed:
 
         same(day, asyncio.run(run()), asked)
 
-    def test_a_batch_looks_back_on_the_same(self, day, setting):
+    def test_a_batch_looks_back_on_the_same(self, day, setting, log_of):
         asked = day.asked[100:110]
 
         async def run():
-            log = Log()
+            log = log_of()
             async with Worker(day, setting, log) as worker:
                 for j in day.told:
                     if all(day.known_before(j, i) for i in asked):
@@ -267,9 +253,9 @@ class TestADayReplayed:
         for attempt_id, features in alone.items():
             np.testing.assert_array_equal(together[attempt_id], features)
 
-    def test_without_a_model_the_rules_count_declines_of_other_payments(self, day, setting, question):
+    def test_without_a_model_the_rules_count_declines_of_other_payments(self, day, setting, question, log_of):
         async def run():
-            log = Log()
+            log = log_of()
             async with Worker(day, setting, log, model=False) as worker:
                 card = {**question["attempt"], "customer_id": "c", "card_brand": "visa", "created_at": LATER - 10**9}
                 asked = {**question, "attempt": _as_json(card)}
@@ -289,12 +275,12 @@ class TestADayReplayed:
 @pytest.mark.faults
 class TestRedisFails:
     def test_killed_in_the_middle_answers_go_on_and_once_it_is_back_features_are_the_same_again(
-        self, day, redis_server, caplog, figure
+        self, day, redis_server, caplog, figure, log_of
     ):
         first, between, last = day.asked[:60], day.asked[60:75], day.asked[75:140]
 
         async def run():
-            log = Log()
+            log = log_of()
             async with Worker(day, redis_server.url, log) as worker:
                 told = await replay(day, log, first, lambda turn: worker)
                 redis_server.kill()

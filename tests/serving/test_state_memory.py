@@ -11,24 +11,12 @@ from features.rows import Encoder
 from models.engine import Engine, ScoreRequest
 from models.predictor import Predictor
 from serving import state_memory
-from serving.known import Known
 from serving.state import OnlineState, open_state
 from serving.state_fold import REMEMBERED_US, Base
 from serving.state_memory import MemoryState
 
 T0 = 1_770_000_000_000_000
 MINUTE = 60_000_000
-
-
-class Log:
-    def __init__(self, *told):
-        self.entries = [Known(i, fields["attempt_id"], fields) for i, fields in enumerate(told, 1)]
-
-    def tell(self, fields):
-        self.entries.append(Known(len(self.entries) + 1, fields["attempt_id"], fields))
-
-    def after(self, seq, most):
-        return self.entries[seq : seq + most]
 
 
 class Steady:
@@ -77,52 +65,52 @@ def seen(store, name="customer\x1fc"):
 
 
 class TestWhatEnters:
-    def test_what_was_resolved_up_to_the_artefact_s_end_does_not_enter_again(self, base):
-        store = MemoryState(Log(ended(1, T0 - MINUTE), ended(2, T0), ended(3, T0 + 1)), base)
+    def test_what_was_resolved_up_to_the_artefact_s_end_does_not_enter_again(self, base, log_of):
+        store = MemoryState(log_of(ended(1, T0 - MINUTE), ended(2, T0), ended(3, T0 + 1)), base)
         assert store.follow() == 3
         assert seen(store) == pytest.approx(2.0)
 
-    def test_it_is_what_the_history_would_record(self, base, encoder):
+    def test_it_is_what_the_history_would_record(self, base, encoder, log_of):
         told = [
             ended(n, outcome=what) for n, what in enumerate(("success", "technical", "bank_decline", "technical"), 1)
         ]
         wanted = base.history.copy()
         wanted.record(encoder.from_ended(told))
-        MemoryState(Log(*told), base).follow()
+        MemoryState(log_of(*told), base).follow()
         assert base.history.slots == wanted.slots
         for name in ("sums", "times", "streaks"):
             np.testing.assert_array_equal(getattr(base.history, name), getattr(wanted, name), strict=True)
 
-    def test_an_outcome_that_cannot_be_read_keeps_no_other_out(self, base, caplog):
+    def test_an_outcome_that_cannot_be_read_keeps_no_other_out(self, base, caplog, log_of):
         broken = {name: value for name, value in ended(2).items() if name != "created_at"}
-        store = MemoryState(Log(ended(1), broken, ended(3)), base)
+        store = MemoryState(log_of(ended(1), broken, ended(3)), base)
         assert (store.follow(), store.seq) == (3, 3)
         assert seen(store) == pytest.approx(3.0, rel=1e-3)
         assert "outcome 2" in caplog.text
 
-    def test_without_a_model_declines_are_kept_all_the_same(self):
-        store = MemoryState(Log(ended(1, outcome="bank_decline")), None)
+    def test_without_a_model_declines_are_kept_all_the_same(self, log_of):
+        store = MemoryState(log_of(ended(1, outcome="bank_decline")), None)
         store.follow()
         assert now_of(store).declines(ended(9), since=0, one_amount=False) == 1
 
 
 class TestWhatIsRemembered:
-    def test_an_attempt_has_entered_once_its_outcome_did_whatever_its_time(self, base):
-        store = MemoryState(Log(ended(5)), base)
+    def test_an_attempt_has_entered_once_its_outcome_did_whatever_its_time(self, base, log_of):
+        store = MemoryState(log_of(ended(5)), base)
         assert not now_of(store).has(ended(5))
         store.follow()
         assert now_of(store).has(ended(5))
         assert not now_of(store).has(ended(6, T0 + MINUTE))
         assert not now_of(store).has({"resolved_at": T0 + MINUTE})
 
-    def test_what_the_artefact_holds_has_entered(self, base):
-        past = now_of(MemoryState(Log(), base))
+    def test_what_the_artefact_holds_has_entered(self, base, log_of):
+        past = now_of(MemoryState(log_of(), base))
         assert past.has(ended(7, T0))
         assert past.has({"resolved_at": T0})
         assert not past.has({"attempt_id": "a7"})
 
-    def test_it_is_remembered_for_two_days_and_not_forever(self, base):
-        log = Log(ended(1))
+    def test_it_is_remembered_for_two_days_and_not_forever(self, base, log_of):
+        log = log_of(ended(1))
         store = MemoryState(log, base)
         for hours in (1, 47, 49, 96, 98, 146):
             log.tell(ended(100 + hours, T0 + hours * 60 * MINUTE))
@@ -132,8 +120,8 @@ class TestWhatIsRemembered:
         assert not now_of(store).has({"attempt_id": "a1"})
         assert REMEMBERED_US == 48 * 60 * MINUTE
 
-    def test_many_customers_do_not_fill_the_memory(self, base):
-        store = MemoryState(Log(*(ended(n, customer_id=f"c{n}") for n in range(1, 200))), base, most_slots=100)
+    def test_many_customers_do_not_fill_the_memory(self, base, log_of):
+        store = MemoryState(log_of(*(ended(n, customer_id=f"c{n}") for n in range(1, 200))), base, most_slots=100)
         store.follow()
         assert len(base.history.slots) == len(base.history.times) < 100
         assert seen(store, "customer\x1fc199") == pytest.approx(1.0)
@@ -142,9 +130,9 @@ class TestWhatIsRemembered:
 
 
 class TestARequest:
-    def test_sees_no_outcome_half_entered(self, base, monkeypatch):
+    def test_sees_no_outcome_half_entered(self, base, monkeypatch, log_of):
         """While a request is scored the log waits."""
-        log = Log(*(ended(n) for n in range(1, 300)))
+        log = log_of(*(ended(n) for n in range(1, 300)))
         store = MemoryState(log, base)
         past = now_of(store)
         with past.lock:
@@ -156,21 +144,21 @@ class TestARequest:
         thread.join()
         assert seen(store) == pytest.approx(300.0, rel=0.05)
 
-    def test_outcomes_enter_a_few_at_a_time(self, base, monkeypatch):
+    def test_outcomes_enter_a_few_at_a_time(self, base, monkeypatch, log_of):
         sizes = []
         enter = History.enter
         monkeypatch.setattr(
             History, "enter", lambda self, rows, some, keys: (sizes.append(len(some)), enter(self, rows, some, keys))
         )
-        MemoryState(Log(*(ended(n) for n in range(1, 300))), base).follow()
+        MemoryState(log_of(*(ended(n) for n in range(1, 300))), base).follow()
         assert sum(sizes) == 299
         assert max(sizes) == state_memory._HELD
 
-    def test_an_earlier_attempt_counts_once_before_and_after_its_outcome_is_told(self, base, encoder):
+    def test_an_earlier_attempt_counts_once_before_and_after_its_outcome_is_told(self, base, encoder, log_of):
         failed = ended(1, outcome="technical")
         asked = {**ended(2, T0 + 5 * MINUTE), "payment_id": "p1"}
         request = ScoreRequest({k: v for k, v in asked.items() if k not in {"outcome", "resolved_at"}}, None, (failed,))
-        log = Log()
+        log = log_of()
         predictor = Predictor(encoder, Steady(), base.history, {})
         store, engine = MemoryState(log, base), Engine(predictor)
 
@@ -183,9 +171,9 @@ class TestARequest:
         store.follow()
         np.testing.assert_array_equal(features(), before)
 
-    def test_two_questions_about_one_attempt_see_what_came_in_between(self, base, encoder):
+    def test_two_questions_about_one_attempt_see_what_came_in_between(self, base, encoder, log_of):
         request = ScoreRequest({k: v for k, v in ended(9).items() if k not in {"outcome", "resolved_at"}})
-        log = Log()
+        log = log_of()
         predictor = Predictor(encoder, Steady(), base.history, {})
         store, engine = MemoryState(log, base), Engine(predictor)
         rows = []
@@ -199,8 +187,8 @@ class TestARequest:
 
 class TestFollowing:
     @pytest.fixture
-    def following(self, base):
-        log = Log()
+    def following(self, base, log_of):
+        log = log_of()
         store = MemoryState(log, base)
         state = OnlineState(store, every_s=30.0)
         state.start()
@@ -220,23 +208,23 @@ class TestFollowing:
         state.nudge()
         assert self.until(lambda: state.seq == 1)
 
-    def test_without_one_it_looks_now_and_then(self, base):
-        log = Log()
+    def test_without_one_it_looks_now_and_then(self, base, log_of):
+        log = log_of()
         state = OnlineState(MemoryState(log, base), every_s=0.01)
         state.start()
         log.tell(ended(1))
         assert self.until(lambda: state.seq == 1)
         state.close()
 
-    def test_a_log_that_fails_is_asked_again_and_told_of_once(self, base, monkeypatch, caplog):
+    def test_a_log_that_fails_is_asked_again_and_told_of_once(self, base, monkeypatch, caplog, log_of):
         monkeypatch.setattr("serving.state._AFTER_A_FAILURE_S", 0.005)
-        log, fails = Log(ended(1)), [True] * 5
+        log, fails = log_of(ended(1)), [True] * 5
 
         def after(seq, most):
             if fails:
                 fails.pop()
                 raise ConnectionError("secret")
-            return Log.after(log, seq, most)
+            return log_of.after(log, seq, most)
 
         log.after = after
         state = OnlineState(MemoryState(log, base), every_s=0.005)
@@ -252,9 +240,9 @@ class TestFollowing:
         assert not state._thread.is_alive()
 
 
-def test_a_setting_that_is_no_state_is_refused_and_not_repeated(base):
+def test_a_setting_that_is_no_state_is_refused_and_not_repeated(base, log_of):
     from features.errors import BadInput
 
     with pytest.raises(BadInput, match="memory, or the URL of a Redis") as refused:
-        open_state("postgresql://user:hunter2@host/", Log(), None)
+        open_state("postgresql://user:hunter2@host/", log_of(), None)
     assert "hunter2" not in str(refused.value)

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import redis
 
 from features.definitions import EVIDENCE_CODES, RAW_CODES
 from features.history import History
 from features.rows import Encoder, slot_names
 from models.engine import ScoreRequest
-from serving.known import Known
 from serving.redis_reads import RedisReads
+from serving.state import OnlineState
 from serving.state_fold import Base
 from serving.state_memory import MemoryState
 from serving.state_redis import RedisState
@@ -23,19 +24,6 @@ pytestmark = pytest.mark.faults
 T0 = 1_770_000_000_000_000
 MINUTE = 60_000_000
 CUSTOMER = "customer\x1fc"
-
-
-class Log:
-    def __init__(self, *told):
-        self.entries = []
-        for fields in told:
-            self.tell(fields)
-
-    def tell(self, fields):
-        self.entries.append(Known(len(self.entries) + 1, fields["attempt_id"], fields))
-
-    def after(self, seq, most):
-        return self.entries[seq : seq + most]
 
 
 def ended(n, outcome="success", **changed):
@@ -108,8 +96,8 @@ TOLD = [ended(n, what) for n, what in enumerate(["success", "technical", "bank_d
 
 
 class TestTheSameAsInMemory:
-    def test_slots_ids_and_declines(self, store_of, base):
-        log = Log(*TOLD)
+    def test_slots_ids_and_declines(self, store_of, base, log_of):
+        log = log_of(*TOLD)
         store, memory = store_of(log, base), MemoryState(log, made_base())
         assert store.follow() == memory.follow() == 12
         past, wanted = past_of(store), asyncio.run(memory.past(ASKED, None))
@@ -123,9 +111,9 @@ class TestTheSameAsInMemory:
         assert not past.missed
         assert store.misses == 0
 
-    def test_whatever_the_batches_and_whoever_applies_them(self, store_of, base, monkeypatch):
+    def test_whatever_the_batches_and_whoever_applies_them(self, store_of, base, monkeypatch, log_of):
         monkeypatch.setattr("serving.state_redis._BATCH", 2)
-        log = Log()
+        log = log_of()
         one, other = store_of(log, base), store_of(log, made_base())
         for n, told in enumerate(TOLD):
             log.tell(told)
@@ -137,21 +125,21 @@ class TestTheSameAsInMemory:
         other.follow()
         same(past_of(other), asyncio.run(memory.past(ASKED, None)))
 
-    def test_a_model_s_own_past_stays_as_it_is(self, store_of, base):
+    def test_a_model_s_own_past_stays_as_it_is(self, store_of, base, log_of):
         kept = base.history.copy()
-        store_of(Log(*TOLD), base).follow()
+        store_of(log_of(*TOLD), base).follow()
         np.testing.assert_array_equal(base.history.sums, kept.sums)
         assert base.history.slots == kept.slots
 
-    def test_models_of_other_pasts_or_encoders_do_not_share_a_state(self, store_of, base):
-        log = Log(*TOLD)
+    def test_models_of_other_pasts_or_encoders_do_not_share_a_state(self, store_of, base, log_of):
+        log = log_of(*TOLD)
         store_of(log, base).follow()
-        other = store_of(Log(), made_base(usual=4.0))
+        other = store_of(log_of(), made_base(usual=4.0))
         other.follow()
         assert not past_of(other).has(ended(3))
 
-    def test_without_a_model_declines_are_kept_all_the_same(self, store_of):
-        store = store_of(Log(*TOLD), None)
+    def test_without_a_model_declines_are_kept_all_the_same(self, store_of, log_of):
+        store = store_of(log_of(*TOLD), None)
         store.follow()
         (past,) = pasts_without_model(store)
         assert past.declines(ASKED.attempt, since=T0, one_amount=False) == 6
@@ -169,8 +157,8 @@ def pasts_without_model(store):
 
 
 class TestAtomic:
-    def test_whoever_comes_second_writes_nothing_and_reads_again(self, store_of, base):
-        log = Log(ended(1))
+    def test_whoever_comes_second_writes_nothing_and_reads_again(self, store_of, base, log_of):
+        log = log_of(ended(1))
         first, second = store_of(log, base), store_of(log, made_base())
         swap = second._swap
 
@@ -185,8 +173,8 @@ class TestAtomic:
         assert second.follow() == 0
         assert past_of(second).copies([CUSTOMER])[0][0, 2, 0] == pytest.approx(3.0, rel=1e-3)
 
-    def test_killed_before_it_has_written_nothing_has_entered(self, store_of, base):
-        log = Log(ended(1))
+    def test_killed_before_it_has_written_nothing_has_entered(self, store_of, base, log_of):
+        log = log_of(ended(1))
         store = store_of(log, base)
         store.follow()
         log.tell(ended(2))
@@ -209,8 +197,8 @@ class TestDamage:
     """Whatever is wrong in Redis, a request gets a past, and the state is soon right again."""
 
     @pytest.fixture
-    def store(self, store_of, base):
-        store = store_of(Log(*(ended(n, "bank_decline") for n in range(1, 4))), base)
+    def store(self, store_of, base, log_of):
+        store = store_of(log_of(*(ended(n, "bank_decline") for n in range(1, 4))), base)
         store.follow()
         return store
 
@@ -267,15 +255,84 @@ class TestDamage:
         assert all(0 < redis_server.client.ttl(key) <= 120 * 86_400 for key in redis_server.client.keys("*"))
 
 
+def until(true):
+    for _ in range(500):
+        if true():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+class TestInService:
+    """As the service has it: a thread follows the log, the event loop asks."""
+
+    @pytest.mark.parametrize("lost", ["flushall", "restarted"])
+    def test_a_redis_that_loses_all_that_it_had_is_right_again_by_itself(
+        self, store_of, base, redis_server, log_of, lost, monkeypatch
+    ):
+        monkeypatch.setattr("serving.state._AFTER_A_FAILURE_S", 0.02)
+        monkeypatch.setattr("serving.state_redis._LEAVE_ALONE_S", 0.02)
+        log = log_of(*TOLD)
+        store, memory = store_of(log, base), MemoryState(log, made_base())
+        state = OnlineState(store, every_s=0.02)
+        state.start()
+        memory.follow()
+        try:
+            assert until(lambda: not past_of(store).missed)
+            if lost == "restarted":
+                redis_server.kill()
+                assert until(lambda: past_of(store).missed and not state.reachable)
+                redis_server.start()
+            else:
+                redis_server.client.flushall()
+            log.tell(ended(50))
+            memory.follow()
+            assert until(lambda: state.seq == 13 and not past_of(store).missed)
+            assert until(lambda: state.reachable and not state.failing)
+            same(past_of(store), asyncio.run(memory.past(ASKED, None)))
+        finally:
+            state._ends.set()
+            state._thread.join()
+
+    def test_over_tls_with_a_password_and_a_certificate(self, secure_redis, base, log_of):
+        log = log_of(*TOLD)
+        store, memory = RedisState(secure_redis.url, log, base, deadline_s=5.0), MemoryState(log, made_base())
+        assert store.follow() == memory.follow() == 12
+        past = past_of(store)
+        assert not past.missed
+        same(past, asyncio.run(memory.past(ASKED, None)))
+        store.close()
+
+    @pytest.mark.parametrize("wrong", ["password", "certificate", "name"])
+    def test_who_cannot_be_sure_of_it_does_not_talk_to_it(self, secure_redis, base, log_of, wrong, caplog):
+        parts = {
+            "password": ("p%40ss", "no"),
+            "certificate": ("&ssl_certfile", "&x"),
+            "name": ("127.0.0.1", "127.0.0.2"),
+        }
+        url = secure_redis.url.replace(*parts[wrong])
+        if wrong == "certificate":
+            url = secure_redis.url.partition("?")[0]
+        store = RedisState(url, log_of(*TOLD), base, deadline_s=5.0)
+        store._epoch = "e"
+        assert past_of(store).missed
+        with pytest.raises(redis.ConnectionError):
+            store.follow()
+        assert "p@ss" not in caplog.text
+        store._redis.close()
+
+
 class TestNotThere:
-    def test_before_it_was_ever_reached_a_request_costs_nothing(self, base):
-        store = RedisState("redis://127.0.0.1:1/0", Log(), base, deadline_s=5.0)
+    def test_before_it_was_ever_reached_a_request_costs_nothing(self, base, log_of):
+        store = RedisState("redis://127.0.0.1:1/0", log_of(), base, deadline_s=5.0)
         began = time.perf_counter()
         same(past_of(store), base.history)
         assert (store.misses, time.perf_counter() - began < 0.5) == (1, True)
 
-    def test_a_redis_that_hangs_costs_three_deadlines_a_second_and_no_more(self, store_of, base, redis_server, caplog):
-        store = store_of(Log(ended(1)), base, deadline_s=0.05)
+    def test_a_redis_that_hangs_costs_three_deadlines_a_second_and_no_more(
+        self, store_of, base, redis_server, caplog, log_of
+    ):
+        store = store_of(log_of(ended(1)), base, deadline_s=0.05)
         store.follow()
         redis_server.signal(signal.SIGSTOP)
         try:
@@ -289,9 +346,9 @@ class TestNotThere:
         same(found[0], base.history)
         assert caplog.text.count("not to be had") == 1
 
-    def test_once_it_is_back_it_is_asked_again_after_a_second(self, store_of, base, redis_server, monkeypatch):
+    def test_once_it_is_back_it_is_asked_again_after_a_second(self, store_of, base, redis_server, monkeypatch, log_of):
         monkeypatch.setattr("serving.state_redis._LEAVE_ALONE_S", 0.05)
-        store = store_of(Log(ended(1)), base, deadline_s=0.02)
+        store = store_of(log_of(ended(1)), base, deadline_s=0.02)
         store.follow()
         redis_server.signal(signal.SIGSTOP)
         try:
@@ -303,8 +360,8 @@ class TestNotThere:
         time.sleep(0.06)
         assert not past_of(store).missed
 
-    def test_a_password_that_is_wrong_is_a_miss_and_is_not_repeated(self, store_of, base, redis_server, caplog):
-        store = store_of(Log(ended(1)), base)
+    def test_a_password_that_is_wrong_is_a_miss_and_is_not_repeated(self, store_of, base, redis_server, caplog, log_of):
+        store = store_of(log_of(ended(1)), base)
         store.follow()
         store._reads = RedisReads(redis_server.url.replace("redis://", "redis://:hunter2@"))
         assert all(past.missed for past in pasts(store, 4))

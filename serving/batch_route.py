@@ -1,0 +1,86 @@
+"""What `POST /v1/score/batch` answers: many questions, read and scored in small pieces, between which others are served."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from features.errors import BadInput, Fault
+from models.engine import ScoreRequest
+from serving.gate import Gate
+from serving.problems import invalid
+from serving.requests import MOST_FAULTS, RequestReader
+from serving.scoring import Scoring, Timing
+from serving.transport import parse_json
+
+__all__ = ["BatchRoute"]
+
+_BREATH_S = 0.002  # of a batch between two looks at other clients
+_READ = 8  # questions in a piece that is read: up to a millisecond
+_BYTES_A_QUESTION = 8 * 1024  # what weighs more counts as several
+
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class BatchRoute:
+    """Answers arrays of at most `most` questions, one batch after another."""
+
+    def __init__(
+        self, reader: RequestReader, scoring: Scoring, gate: Gate, clock: Callable[[], int], *, most: int
+    ) -> None:
+        self._reader, self._scoring, self._gate, self._clock, self._most = reader, scoring, gate, clock, most
+
+    async def answer(self, body: bytes, request_id: str, since: float, deadline_s: float) -> list[dict[str, Any]]:
+        """The answers in the order of the questions; `since` is of time.perf_counter. Raises Problem: 400, 422, 503."""
+        parts = self._parts(body)
+        weight = min(max(len(parts), len(body) // _BYTES_A_QUESTION, 1), self._most)
+        async with self._gate.together(weight, self._most):
+            now = self._clock()
+            requests = await self._read(parts, now)
+            lineup, timing = self._scoring.lineup(), Timing(now, since, deadline_s)
+            answers, breathed = [], time.perf_counter()
+            for i, request in enumerate(requests):
+                if time.perf_counter() - breathed > _BREATH_S:
+                    await self._gate.give_way()
+                    breathed = time.perf_counter()
+                answers.append(await self._scoring.answer(lineup, request, f"{request_id}.{i}", timing))
+            return answers
+
+    def _parts(self, body: bytes) -> Sequence[Any]:
+        """The questions, each as the text that it came as; nothing is read yet but where they begin and end."""
+        try:
+            parts: Sequence[Any] = _split(body)
+        except (msgspec.DecodeError, RecursionError):
+            parts = parse_json(body)  # no array, or NaN somewhere: who reads it says so
+        if type(parts) is not list or len(parts) > self._most:
+            wanted = f"an array of at most {self._most} requests"
+            raise invalid(BadInput("request", [Fault("body", wanted, pointer="")]))
+        return parts
+
+    async def _read(self, parts: Sequence[Any], now: int) -> list[ScoreRequest]:
+        requests: list[ScoreRequest] = []
+        faults: list[Fault] = []
+        for first in range(0, len(parts), _READ):
+            some = [_whole(part) for part in parts[first : first + _READ]]
+            try:
+                requests += self._reader.read_batch(some, now=now, most=_READ)
+            except BadInput as bad:
+                faults += [_moved(fault, first) for fault in bad.faults]
+            await self._gate.give_way()
+        if faults:
+            raise invalid(BadInput("request", faults[:MOST_FAULTS]))
+        return requests
+
+
+def _whole(part: Any) -> Any:
+    return parse_json(bytes(part)) if type(part) is msgspec.Raw else part
+
+
+def _moved(fault: Fault, by: int) -> Fault:
+    """A fault of a piece of the batch, told by its place in all of it."""
+    place, slash, rest = (fault.pointer or "").removeprefix("/").partition("/")
+    return replace(fault, pointer=f"/{int(place) + by}{slash}{rest}")
