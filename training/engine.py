@@ -1,0 +1,89 @@
+"""Where a training does its work: in this process, in memory or, beyond a size, out of it; or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from features.errors import BadInput
+from features.rows import Encoder
+from training.fit import fit_head
+from training.pace import pace
+from training.settings import TrainSettings
+from training.train import Fit, Prepared, Tell, prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ENGINES", "Engine", "Local", "engine"]
+
+ENGINES = ("local", "dask")
+
+
+class Engine(Protocol):
+    """What is done where the work is."""
+
+    fit: Fit
+
+    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
+        """The attempts, checked, with outcomes to learn from."""
+
+    def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
+        """Their features; of the table that was read."""
+
+
+class Local:
+    """This process. With more attempts than `stream_above_rows`, they are read in pieces and their features kept in a file.
+
+    What is read, computed and learnt is the same, bit for bit.
+    """
+
+    fit = staticmethod(fit_head)
+
+    def __init__(self, settings: TrainSettings, folder: Path, tell: Tell) -> None:
+        self._settings, self._folder, self._tell = settings, folder, tell
+
+    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
+        """The attempts, checked, with outcomes to learn from."""
+        from features.attempt_batches import batches_of, read_in_batches
+        from features.attempts import read_attempts
+        from features.mapping import read_mapping
+
+        batches = batches_of(data) if query is None else []
+        rows = sum(map(len, batches))
+        names = read_mapping(mapping, ()) if mapping is not None else None
+        if rows <= self._settings.stream_above_rows or (names is not None and names.payments is not None):
+            return read_attempts(data, names, now=now, query=query, for_training=True, progress=self._tell)
+        self._tell(f"{data}: {rows:,} rows are more than stream_above_rows: reading them in {len(batches)} pieces")
+        far = pace("reading", rows, self._tell)
+        return read_in_batches(batches, names, now=now, for_training=True, far=far)
+
+    def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
+        """Features, in memory, or, of many attempts, in a file, where they take 364 bytes each."""
+        far = pace("features", len(table), self._tell)
+        if len(table) <= self._settings.stream_above_rows:
+            return prepare(table, encoder, far=far)
+        place = Path(tempfile.mkdtemp(dir=self._folder))
+        self._tell(f"features of {len(table):,} attempts are kept in a file ({len(table) * 364 / 1e9:.1f} GB)")
+        return prepare(table, encoder, folder=place, far=far)
+
+
+@contextlib.contextmanager
+def engine(name: str, scheduler: str | None, settings: TrainSettings, tell: Tell) -> Iterator[Engine]:
+    """The engine of that name; `scheduler` is the address of a Dask cluster. What it keeps in files goes with it."""
+    if name not in ENGINES:
+        raise BadInput("--engine", message=f"{name!r}: want one of {', '.join(ENGINES)}")
+    if scheduler is not None and name != "dask":
+        raise BadInput("--scheduler", message="a scheduler's address goes with --engine dask")
+    with tempfile.TemporaryDirectory(prefix="payrescue-", ignore_cleanup_errors=True) as folder:
+        if name == "local":
+            yield Local(settings, Path(folder), tell)
+        else:
+            from training.cluster import Dask, connected
+
+            with connected(scheduler, tell) as client:
+                yield Dask(client, settings, Path(folder), tell)
