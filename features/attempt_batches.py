@@ -192,7 +192,7 @@ def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
     from features.attempt_types import empty_series
 
-    names = [name for name in dict.fromkeys(name for part in parts for name in part.columns)]
+    names = list(dict.fromkeys(name for part in parts for name in part.columns))
     order = {name: place for place, name in enumerate(columns())}
     names.sort(key=lambda name: order.get(name, len(order)))
     sizes = [len(part) for part in parts]

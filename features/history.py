@@ -83,6 +83,18 @@ class History:
             self.until,
         )
 
+    @classmethod
+    def joined(cls, histories: Sequence[History]) -> History:
+        """One of all the slots of several that share some, which then hold the same in each: parts of a table give such."""
+        names: dict[str, int] = {}
+        kept = []
+        for history in histories:
+            new = np.array([name not in names for name in history.slots], bool)
+            names.update((name, len(names)) for name in history.slots if name not in names)
+            kept.append((history.sums[new], history.times[new], history.streaks[new]))
+        sums, times, streaks = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+        return cls(names, sums, times, streaks, max(history.until for history in histories))
+
     def save(self, path: Path) -> None:
         """Write as plain arrays (.npz), nothing in them that executes."""
         names = "\n".join(self.slots).encode()
@@ -209,7 +221,15 @@ def features_in_passing(
     for first in range(0, len(order), _AT_ONCE):
         some = order[first : first + _AT_ONCE]
         entered += kernel.sweep(
-            some, places[some], updates[entered:], *rows.arrays(), keys, history.sums, history.times, history.streaks, out
+            some,
+            places[some],
+            updates[entered:],
+            *rows.arrays(),
+            keys,
+            history.sums,
+            history.times,
+            history.streaks,
+            out,
         )
         far(first + len(some))
     if entered:

@@ -20,7 +20,7 @@ from features.rows import Rows, outcomes_of
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Others"]
+__all__ = ["Apart", "Others"]
 
 Array = npt.NDArray[Any]
 
@@ -75,11 +75,14 @@ class Others:
                 to = np.array([place.setdefault(name, len(place)) for name in there] + [-1], np.int32)
                 index[:, column] = to[part.index[:, column]]
             moved.append(index)
-        plain = (
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("created", "resolved", "position", "outcome")
+        return cls(
+            np.concatenate([part.created for part in parts]),
+            np.concatenate([part.resolved for part in parts]),
+            np.concatenate([part.position for part in parts]),
+            np.concatenate([part.outcome for part in parts]),
+            np.concatenate(moved),
+            tuple(map(list, names)),
         )
-        return cls(*plain, np.concatenate(moved), tuple(map(list, names)))
 
     def beside(self, rows: Rows, keys: Array, slots_for: Callable[[Sequence[str]], Array]) -> tuple[Rows, Array]:
         """Rows with these after them, and the slots (n, 8) of all: they enter the past, and ask for no features.
@@ -98,3 +101,16 @@ class Others:
             outcome=np.concatenate([rows.outcome, self.outcome.astype(np.int64)]),
         )
         return together, np.concatenate([keys, mine])
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How attempts that are a part of a table stand to the rest of it.
+
+    `position`: the row of the whole table that each is, shape (n,). `begun`: when the whole table's first attempt began
+    (microseconds).
+    """
+
+    others: Others
+    position: Array
+    begun: int

@@ -27,7 +27,9 @@ ENGINES = ("local", "dask")
 class Engine(Protocol):
     """What is done where the work is."""
 
-    fit: Fit
+    @property
+    def fit(self) -> Fit:
+        """Grows the trees of a head, as `fit_head` does."""
 
     def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
         """The attempts, checked, with outcomes to learn from."""
@@ -55,7 +57,7 @@ class Local:
 
         batches = batches_of(data) if query is None else []
         rows = sum(map(len, batches))
-        names = read_mapping(mapping, ()) if mapping is not None else None
+        names = read_mapping(mapping) if mapping is not None else None
         if rows <= self._settings.stream_above_rows or (names is not None and names.payments is not None):
             return read_attempts(data, names, now=now, query=query, for_training=True, progress=self._tell)
         self._tell(f"{data}: {rows:,} rows are more than stream_above_rows: reading them in {len(batches)} pieces")
@@ -83,7 +85,8 @@ def engine(name: str, scheduler: str | None, settings: TrainSettings, tell: Tell
         if name == "local":
             yield Local(settings, Path(folder), tell)
         else:
-            from training.cluster import Dask, connected
+            from training.cluster import connected
+            from training.cluster_train import Dask
 
             with connected(scheduler, tell) as client:
                 yield Dask(client, settings, Path(folder), tell)

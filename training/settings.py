@@ -50,7 +50,10 @@ class TrainSettings:
     )
     reason_rows: int = _setting(100_000, "attempts", "latest explained failures that reasons are learnt from", 1000)
     stream_above_rows: int = _setting(
-        2_000_000, "attempts", "with more attempts than this, they are read in pieces and their features kept in a file", 0
+        2_000_000,
+        "attempts",
+        "with more attempts than this, they are read in pieces and their features kept in a file",
+        0,
     )
     cluster_above_rows: int = _setting(
         2_000_000, "attempts", "with more attempts than this to learn from, a cluster's workers grow a head together", 0

@@ -103,6 +103,10 @@ def prepare(
     history = History()
     into = mapped(len(rows), folder) if folder is not None else None
     matrix = features_in_passing(rows, history, into=into, far=far)
+    if folder is not None:  # what only the features needed takes half as much as they do
+        rows = replace(
+            rows, numbers=rows.numbers[:0].copy(), codes=rows.codes[:0].copy(), reference=rows.reference[:0].copy()
+        )
     return Prepared(ordered, encoder, rows, matrix, np.unique(ordered["payment_id"], return_inverse=True)[1], history)
 
 
@@ -119,7 +123,12 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
 
 
 def learn(
-    data: Prepared, settings: TrainSettings, tell: Tell = lambda _: None, *, fit: Fit = fit_head, began: float | None = None
+    data: Prepared,
+    settings: TrainSettings,
+    tell: Tell = lambda _: None,
+    *,
+    fit: Fit = fit_head,
+    began: float | None = None,
 ) -> Trained:
     """Fit, calibrate and judge on attempts whose features are there; `fit` grows the trees of a head.
 
