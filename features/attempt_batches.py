@@ -105,10 +105,16 @@ def read_batch(
 
 @lru_cache(maxsize=1)
 def _row_group(path: str, group: int) -> pa.Table:
+    import pyarrow as pa
     from pyarrow import parquet
 
-    categories = [name for name, column in columns().items() if column.type == "category"]
-    return parquet.ParquetFile(path, read_dictionary=categories).read_row_group(group).unify_dictionaries()
+    try:
+        there = parquet.read_schema(path).names
+        categories = [name for name, column in columns().items() if column.type == "category" and name in there]
+        table = parquet.ParquetFile(path, read_dictionary=categories).read_row_group(group)
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(path, message="is a damaged Parquet file, or one cut short") from error
+    return table.unify_dictionaries()
 
 
 @dataclass(frozen=True)

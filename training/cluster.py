@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -169,8 +169,6 @@ def _parts(seen: Sequence[Seen], n_parts: int) -> Array:
 
 
 def _moved(batch: Batch, rows: int) -> Batch:
-    from dataclasses import replace
-
     return replace(batch, first=batch.first + rows)
 
 

@@ -60,7 +60,7 @@ def recommend_on_cluster(
     theirs = client.scatter(candidates, broadcast=True, hash=False)
     futures = parted.of_each_part(_recommended, asked[0], asked[1], shared, theirs, rules, worth)
     found, order = _in_order(client, futures)
-    table = pd.concat(found, ignore_index=True)
+    table = pd.concat(found, ignore_index=True).infer_objects()  # a part in which nothing was blocked knew no texts
     missing = ~candidates["candidate_id"].isin(table["candidate_id"]).to_numpy()
     if missing.any():
         row = int(missing.argmax()) + 1

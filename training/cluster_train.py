@@ -9,7 +9,10 @@ the best round are cut off.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -56,6 +59,7 @@ class Dask:
         self._parted: Parted | None = None
         self._made: list[Any] = []  # futures of each part's features, on the workers
         self._part = self._row = np.empty(0, np.int64)  # where in these a row of the matrix is
+        self._place = np.empty(0, np.int64)  # which row of the matrix each row that was read is
 
     def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
         """The attempts, checked by the workers, with outcomes to learn from."""
@@ -68,10 +72,16 @@ class Dask:
         self._tell(
             f"{data}: {len(self._parted):,} rows in {len(self._parted.batches)} batches, {self._parted.n_parts} parts"
         )
-        return joined([self._client.gather(table) for table in self._parted.tables])
+        table = joined([self._client.gather(one) for one in self._parted.tables])
+        self._place = np.empty(len(table), np.int64)
+        self._place[np.argsort(table["created_at"].to_numpy(), kind="stable")] = np.arange(len(table))
+        return table
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
-        """Features of the table that was read, made by the workers and fetched from them, part by part."""
+        """Features of the table that was read, made by the workers and fetched from them, part by part.
+
+        The table may be in order of time by now.
+        """
         from dask.distributed import as_completed
 
         parted = self._parted
@@ -81,9 +91,6 @@ class Dask:
             counted = [self._client.submit(Counts.of, one, pure=False) for one in parted.tables]
             encoder = Encoder.counted(sum(self._client.gather(counted[1:]), self._client.gather(counted[0])))
         made = parted.of_each_part(_features, encoder)
-        order = np.argsort(table["created_at"].to_numpy(), kind="stable")
-        place = np.empty(len(order), np.int64)
-        place[order] = np.arange(len(order))
         matrix, rows = self._matrix(len(table)), _rows(len(table))
         self._part, self._row = np.empty(len(table), np.int64), np.empty(len(table), np.int64)
         number = {future.key: p for p, future in enumerate(made)}
@@ -91,7 +98,7 @@ class Dask:
         done = 0
         for future in as_completed(made):
             p, part = number[future.key], future.result()
-            mine = place[part.position]
+            mine = self._place[part.position]
             matrix[mine] = part.matrix
             for name in _KEPT:
                 getattr(rows, name)[mine] = part.rows[name]
@@ -100,7 +107,7 @@ class Dask:
             done += len(mine)
             self._tell(f"features: {done:,} of {len(table):,} attempts are here")
         self._made = made
-        ordered = table.iloc[order].reset_index(drop=True)
+        ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
         payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
         return Prepared(ordered, encoder, rows, matrix, payment, History.joined([pasts[p] for p in sorted(pasts)]))
 
@@ -168,7 +175,13 @@ class Dask:
         model = DaskLGBMRegressor(
             client=self._client, n_estimators=rounds, tree_learner="data", time_out=_MINUTES, **parameters
         )
-        model.fit(da.concatenate(inputs), da.concatenate(labels), feature_name=names, categorical_feature=coded)
+        with (
+            contextlib.redirect_stdout(sys.stderr),  # LightGBM prints
+            warnings.catch_warnings(),
+        ):
+            # It says that it takes the workers' number of threads, which is what we want
+            warnings.filterwarnings("ignore", "Parameter .* will be ignored", UserWarning)
+            model.fit(da.concatenate(inputs), da.concatenate(labels), feature_name=names, categorical_feature=coded)
         return model.booster_
 
 

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from features.errors import BadInput
 from features.rows import Encoder
 from training.fit import fit_head
+from training.output import want_engine
 from training.pace import pace
 from training.settings import TrainSettings
 from training.train import Fit, Prepared, Tell, prepare
@@ -19,9 +19,7 @@ from training.train import Fit, Prepared, Tell, prepare
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ENGINES", "Engine", "Local", "engine"]
-
-ENGINES = ("local", "dask")
+__all__ = ["Engine", "Local", "engine"]
 
 
 class Engine(Protocol):
@@ -76,11 +74,8 @@ class Local:
 
 @contextlib.contextmanager
 def engine(name: str, scheduler: str | None, settings: TrainSettings, tell: Tell) -> Iterator[Engine]:
-    """The engine of that name; `scheduler` is the address of a Dask cluster. What it keeps in files goes with it."""
-    if name not in ENGINES:
-        raise BadInput("--engine", message=f"{name!r}: want one of {', '.join(ENGINES)}")
-    if scheduler is not None and name != "dask":
-        raise BadInput("--scheduler", message="a scheduler's address goes with --engine dask")
+    """The engine, `local` or `dask`; `scheduler` is the address of a Dask cluster. What it keeps in files goes with it."""
+    want_engine(name, scheduler)
     with tempfile.TemporaryDirectory(prefix="payrescue-", ignore_cleanup_errors=True) as folder:
         if name == "local":
             yield Local(settings, Path(folder), tell)

@@ -14,7 +14,7 @@ from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, features
 from models.artefact import HeadParts
 from models.booster import Booster
 from models.heads import Calibration, Head
-from training.matrix import Selected, as_sequence
+from training.matrix import Selected, copied
 from training.settings import TrainSettings
 
 __all__ = ["Fitted", "Recipe", "fit_head", "names_and_codes", "parameters_of", "usable_columns"]
@@ -199,7 +199,7 @@ def _label(answer: Array, binary: bool) -> Array:
 
 
 def _chosen(matrix: Array | Selected, columns: Sequence[int]) -> Any:
-    """What a Dataset is made from: rows in memory as they are, rows in a file bit by bit."""
+    """What a Dataset is made from: in memory, or of rows in a file in another one."""
     if isinstance(matrix, Selected):
-        return as_sequence(matrix, columns)
+        return copied(matrix, columns)
     return np.ascontiguousarray(matrix[:, list(columns)], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,11 @@ import numpy.typing as npt
 
 from features.kernel import N_FEATURES
 
-__all__ = ["Selected", "as_sequence", "mapped", "select"]
+__all__ = ["Selected", "copied", "mapped", "select"]
 
 Array = npt.NDArray[Any]
 
-_AT_ONCE = 65_536  # rows that LightGBM is handed together
+_AT_ONCE = 65_536  # rows that are copied together
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,14 @@ def select(matrix: Array, mask: npt.NDArray[np.bool_]) -> Array | Selected:
     return matrix[mask]
 
 
-def as_sequence(selected: Selected, columns: Sequence[int]) -> Any:
-    """Some columns of the rows as LightGBM reads them piece by piece; it makes the same bins of them as of a whole matrix."""
-    import lightgbm as lgb
+def copied(selected: Selected, columns: Sequence[int]) -> Array:
+    """Some columns of the rows as a matrix in a file of its own, which nobody sees and which goes with the matrix.
 
-    places = list(columns)
-
-    class Rows(lgb.Sequence):  # type: ignore[misc]  # LightGBM carries no types
-        batch_size = _AT_ONCE
-
-        def __len__(self) -> int:
-            return len(selected)
-
-        def __getitem__(self, part: Any) -> Array:
-            if isinstance(part, slice):
-                return np.ascontiguousarray(selected[part][:, places])
-            row: Array = selected.matrix[selected.rows[part], places].astype(np.float64)
-            return row
-
-    return Rows()
+    LightGBM reads it like one in memory, and so grows the same trees; from `lightgbm.Sequence` it makes other bins of codes.
+    """
+    folder = Path(selected.matrix.filename).parent  # type: ignore[attr-defined]  # it is a memmap
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        made = np.memmap(file, np.float32, "w+", shape=(len(selected), len(columns)))
+    for start in range(0, len(selected), _AT_ONCE):
+        made[start : start + _AT_ONCE] = selected[slice(start, start + _AT_ONCE)][:, list(columns)]
+    return made
