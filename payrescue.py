@@ -46,6 +46,14 @@ _FEES = click.option(
     callback=_blank_is_none,
     help="YAML with fees by route or method, the margin, and what effort costs.",
 )
+_ENGINE = click.option(
+    "--engine", default="local", show_default=True, type=click.Choice(["local", "dask"]),
+    help="local: this process; dask: the workers of a cluster, which read Parquet.",
+)  # fmt: skip
+_SCHEDULER = click.option(
+    "--scheduler", metavar="ADDRESS", callback=_blank_is_none,
+    help="The cluster's scheduler, such as tcp://host:8786; without it, a cluster is made on this machine.",
+)  # fmt: skip
 _OUTPUT = click.option("--output", required=True, metavar="FILE", help="Where to write: .parquet or .csv.")
 
 
@@ -128,8 +136,18 @@ def simulate(out: str, payments: int, seed: int, story: str, days: float | None)
 @click.option(
     "--settings", is_flag=True, is_eager=True, expose_value=False, callback=_settings, help="List every setting."
 )
+@_ENGINE
+@_SCHEDULER
 @_told
-def train(data: str, query: str | None, mapping: str | None, config: str | None, sets: tuple[str, ...]) -> None:
+def train(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    config: str | None,
+    sets: tuple[str, ...],
+    engine: str,
+    scheduler: str | None,
+) -> None:
     """Train, judge, log to MLflow and register a model; promote it if it beats the champion.
 
     \b
@@ -138,7 +156,7 @@ def train(data: str, query: str | None, mapping: str | None, config: str | None,
     """
     from training.commands import train
 
-    train(data, query, mapping, Path(config) if config else None, sets)
+    train(data, query, mapping, Path(config) if config else None, sets, engine, scheduler)
 
 
 @main.command()
@@ -148,8 +166,19 @@ def train(data: str, query: str | None, mapping: str | None, config: str | None,
 @_OUTPUT
 @_HISTORY
 @_MODEL
+@_ENGINE
+@_SCHEDULER
 @_told
-def score(data: str, query: str | None, mapping: str | None, output: str, history: str | None, model: str) -> None:
+def score(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    output: str,
+    history: str | None,
+    model: str,
+    engine: str,
+    scheduler: str | None,
+) -> None:
     """What will become of each attempt: attempt_id and five probabilities.
 
     Nothing of a row's `after` columns is used for that row.
@@ -160,7 +189,7 @@ def score(data: str, query: str | None, mapping: str | None, output: str, histor
     """
     from training.commands import score
 
-    score(data, query, mapping, Path(output), history, model)
+    score(data, query, mapping, Path(output), history, model, engine, scheduler)
 
 
 @main.command()
@@ -193,6 +222,8 @@ def diagnose(data: str, query: str | None, mapping: str | None, output: str, his
 @_MODEL
 @_RULES
 @_FEES
+@_ENGINE
+@_SCHEDULER
 @_told
 def recommend(
     data: str,
@@ -204,6 +235,8 @@ def recommend(
     model: str,
     rules: str | None,
     fees: str | None,
+    engine: str,
+    scheduler: str | None,
 ) -> None:
     """What to do next: every candidate with its rank, action, success probability and expected value.
 
@@ -214,7 +247,7 @@ def recommend(
     from training.commands import recommend
 
     own = Path(rules) if rules else None, Path(fees) if fees else None
-    recommend(data, query, mapping, candidates, Path(output), history, model, *own)
+    recommend(data, query, mapping, candidates, Path(output), history, model, *own, engine, scheduler)
 
 
 @main.command()

@@ -1,88 +1,171 @@
-"""How long a training of a million attempts takes, all of it, against LightGBM growing the same trees on the finished matrix."""
+"""How long trainings take as they grow, step by step, against what they must at least do; `make bench-training`.
+
+`python -m benchmarks.training --attempts 10000000 --engine local` measures one size and engine. Each training runs in a process
+of its own. The last million attempts or fewer are scored, and their features made, against the peers.
+"""
 
 from __future__ import annotations
 
-import os
+import argparse
+import json
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.report import Figure, at_most, publish
+import numpy as np
+
+from benchmarks.market import write_market
+from benchmarks.report import Figure, at_least, at_most, publish, told
+from benchmarks.training_steps import NOW
+from benchmarks.windows import by_duckdb, by_pandas
 from features.attempts import read_attempts
-from training import tracking
+from features.history import History, features_in_passing
+from features.rows import Encoder
+from models.heads import STAGES
+from models.tables import matrix_of, score_table
 from training.settings import TrainSettings
-from training.simulator import simulate
-from training.train import train
+from training.train import Trained, train
 
 __all__ = ["figures"]
 
-PAYMENTS, SEED = 850_000, 7
+SIZES, ENGINES = (100_000, 1_000_000), ("local", "dask")
+LARGE = 1_000_000
+PANDAS_ROWS = 100_000
+MOST_MEMORY_MB = 12_000
+Steps = dict[str, float]
 
 
-def figures() -> list[Figure]:
-    """Reading, features, heads, evaluation and tracking together, as a multiple of `lightgbm.train` alone."""
-    with tempfile.TemporaryDirectory() as folder, _store(Path(folder)):
-        source = Path(folder, "world")
-        simulate(PAYMENTS, SEED).write(source)
-        settings = TrainSettings()
-        with _lightgbm_alone() as spent:
-            began = perf_counter()
-            table = read_attempts(source / "attempts.parquet", now=datetime(2026, 6, 1, tzinfo=UTC), for_training=True)
-            tracking.store()
-            with tracking.run(settings) as active:
-                trained = train(table, settings, print)
-                tracking.track(trained, settings, str(source), run_id=active.info.run_id)
-            seconds = perf_counter() - began
-    alone = sum(spent)
+def figures(
+    sizes: Sequence[int] = SIZES,
+    engines: Sequence[str] = ENGINES,
+    rounds: int | None = None,
+    peers: bool = True,
+) -> list[Figure]:
+    """Every step of a training of each size by each engine, in attempts a second, and its peak of memory."""
+    found: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            write_market(size, Path(folder, str(size)))
+        for engine in engines:
+            before: Steps | None = None
+            for size in sizes:
+                steps = _measured(Path(folder, str(size)), engine, rounds or TrainSettings().max_rounds)
+                found += _told(engine, steps, before)
+                before = steps
+        if peers:
+            size = max((size for size in sizes if size <= LARGE), default=min(sizes))
+            found += _against_peers(Path(folder, str(size)), rounds or TrainSettings().max_rounds)
+    return found
+
+
+def _measured(data: Path, engine: str, rounds: int) -> Steps:
+    """What a training in another process took."""
+    words = [sys.executable, "-m", "benchmarks.training_steps", str(data), engine, str(rounds)]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    steps: Steps = json.loads(done.stdout.splitlines()[-1])
+    return steps
+
+
+def _told(engine: str, steps: Steps, before: Steps | None) -> list[Figure]:
+    n = steps["attempts"]
+    whose = f"{engine}, {n:,.0f} attempts"
+    found = [
+        Figure(f"{whose}: {name}", n / steps[name], "attempts/s", baseline=f"{steps[name]:,.1f} s")
+        for name in ("reading", "features", "learning", "tracking")
+    ]
+    whole = steps["total"] - steps["start"]
+    said = f"{whole:,.0f} s in all, {steps['lightgbm']:,.0f} s of them in lightgbm.train"
+    if engine == "local" and n >= 0.9 * LARGE:
+        what = f"{whose}: all of it, against lightgbm.train for the same trees on the finished matrix"
+        found.append(at_most(what, whole / steps["lightgbm"], "×", 1.5, said))
+    else:
+        found.append(Figure(f"{whose}: all of it", whole, "s", baseline=said))
+    memory, workers = steps["peak_mb"], steps["worker_mb"]
+    baseline = f"its largest worker {workers:,.0f} MB" if workers else None
+    found.append(at_most(f"{whose}: peak memory", memory, "MB", MOST_MEMORY_MB, baseline))
+    if before is not None:
+        for name, now, then in (
+            ("reading and features", *(one["reading"] + one["features"] for one in (steps, before))),
+            ("all of it", whole, before["total"] - before["start"]),
+        ):
+            growth = (now / then) / (n / before["attempts"])
+            baseline = f"1 is linear; {told(then)} s for {before['attempts']:,.0f}"
+            found.append(
+                at_most(f"{whose}: {name}, growth of the time by that of the table", growth, "×", 1.2, baseline)
+            )
+    return found
+
+
+def _against_peers(data: Path, rounds: int) -> list[Figure]:
+    """Features against window queries of the same rates, and scoring against LightGBM alone."""
+    table = read_attempts(data, now=NOW)
+    encoder = Encoder.fit(table)
+
+    def ours() -> None:
+        features_in_passing(encoder.from_table(table), History())
+
+    few = table.head(PANDAS_ROWS)
+    own, duckdb, pandas = _best(ours), _best(lambda: by_duckdb(table)), _best(lambda: by_pandas(few), 1)
+    said = f"{own:.1f} s against {duckdb:.1f} s for 24 of the {len(table):,} rows' 91 features; "
+    said += f"pandas, {len(few):,} rows: {len(few) / pandas:,.0f} rows/s"
+    trained = train(read_attempts(data, now=NOW, for_training=True), TrainSettings(max_rounds=rounds))
     return [
-        at_most(
-            f"training on {len(table):,} attempts, all of it, against lightgbm.train for the same trees",
-            seconds / alone, "×", 2.0, f"{seconds:.0f} s in all, {alone:.0f} s of them in lightgbm.train",
-        )
-    ]  # fmt: skip
+        at_least("features with history, against a DuckDB window query of the rates", duckdb / own, "×", 3.0, said),
+        _scoring(data, trained),
+    ]
 
 
-@contextmanager
-def _lightgbm_alone() -> Iterator[list[float]]:
-    """Collects the seconds that go by inside `lightgbm.train`, the same calls on the same matrices."""
+def _scoring(data: Path, trained: Trained) -> Figure:
+    """Reading, features and probabilities together, against LightGBM's predictions on the finished matrix."""
     import lightgbm as lgb
 
-    spent: list[float] = []
-    plain = lgb.train
+    heads = {name: trained.artefact.heads[name] for name in ("success", *STAGES) if name in trained.artefact.heads}
+    table = read_attempts(data, now=NOW)
+    matrix = matrix_of(trained.artefact, table)
+    boosters = [(lgb.Booster(model_str=part.text), list(part.columns)) for part in heads.values()]
 
-    def timed(*args: object, **kwargs: object) -> object:
+    def peer() -> None:
+        for booster, columns in boosters:
+            booster.predict(np.ascontiguousarray(matrix[:, columns]), raw_score=True)
+
+    def whole() -> None:
+        score_table(trained.artefact, read_attempts(data, now=NOW))
+
+    ours, theirs = _best(whole, 2), _best(peer, 2)
+    said = f"{ours:.1f} s with reading and features, against {theirs:.1f} s; {len(boosters)} heads"
+    return at_most(
+        f"score of {len(table):,} attempts, against Booster.predict on the finished matrix",
+        ours / theirs,
+        "×",
+        1.3,
+        said,
+    )
+
+
+def _best(call: Callable[[], object], times: int = 3) -> float:
+    """Least seconds of a few calls."""
+    spent = []
+    for _ in range(times):
         began = perf_counter()
-        try:
-            return plain(*args, **kwargs)
-        finally:
-            spent.append(perf_counter() - began)
-
-    lgb.train = timed
-    try:
-        yield spent
-    finally:
-        lgb.train = plain
+        call()
+        spent.append(perf_counter() - began)
+    return min(spent)
 
 
-@contextmanager
-def _store(folder: Path) -> Iterator[None]:
-    """An MLflow store of its own, and back to what was."""
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    here = Path.cwd()
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(here)
-        if before is None:
-            del os.environ["MLFLOW_TRACKING_URI"]
-        else:
-            os.environ["MLFLOW_TRACKING_URI"] = before
+def main(words: Sequence[str]) -> None:
+    """Measure the sizes and engines that are named, or those of `figures`."""
+    asked = argparse.ArgumentParser(prog="python -m benchmarks.training", description=main.__doc__)
+    asked.add_argument("--attempts", type=int, action="append", help="a size; may be given again")
+    asked.add_argument("--engine", choices=ENGINES, action="append", help="an engine; may be given again")
+    asked.add_argument("--rounds", type=int, help="most trees of a head; fewer for a quick look")
+    asked.add_argument("--no-peers", action="store_true", help="leave DuckDB, pandas and plain LightGBM out")
+    given = asked.parse_args(words)
+    found = figures(given.attempts or SIZES, given.engine or ENGINES, given.rounds, not given.no_peers)
+    publish("training", found)
 
 
 if __name__ == "__main__":
-    publish("training", figures())
+    main(sys.argv[1:])

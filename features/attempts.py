@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from features.mapping import Mapping
 
-__all__ = ["check_attempts", "read_attempts"]
+__all__ = ["check_attempts", "check_table", "read_attempts"]
 
 
 def read_attempts(
@@ -64,7 +64,7 @@ def read_attempts(
     delimiter = mapping.delimiter if mapping is not None else ","
     table, name = read_table(source, query=query, delimiter=delimiter)
     tell(f"{name}: read {table.num_rows:,} rows, {table.num_columns} columns")
-    frame = _checked(table, name, mapping, now=now, for_training=for_training, extra=extra)
+    frame = check_table(table, name, mapping, now=now, for_training=for_training, extra=extra)
     ignored = frame.attrs["ignored_columns"]
     if ignored:
         tell(f"{name}: ignored columns that are not of the attempts table: {', '.join(ignored)}")
@@ -98,10 +98,10 @@ def check_attempts(
     if len(frame) == 0:
         raise BadInput(source, message="holds no attempts; want at least one row")
     table = pa.Table.from_arrays(arrays, names=names)
-    return _checked(table, source, mapping, now=now, for_training=for_training, extra=extra)
+    return check_table(table, source, mapping, now=now, for_training=for_training, extra=extra)
 
 
-def _checked(
+def check_table(
     table: pa.Table,
     source: str,
     mapping: Mapping | None,
@@ -109,7 +109,9 @@ def _checked(
     now: datetime,
     for_training: bool,
     extra: Sequence[Column],
+    whole: bool = True,
 ) -> pd.DataFrame:
+    """The attempts in an Arrow table. One that is a piece, not the `whole`, need not have both successes and failures."""
     import pandas as pd
 
     from features.attempt_rules import check_values, check_whole_rows
@@ -139,7 +141,7 @@ def _checked(
     )
     check_values(frame, faults, now=now)
     check_whole_rows(frame, faults)
-    if for_training:
+    if for_training and whole:
         _check_learnable(frame, faults)
     faults.refuse()
     frame.attrs["ignored_columns"] = ignored

@@ -53,8 +53,13 @@ class BadInput(PayrescueError):
     def __init__(self, source: str, faults: Sequence[Fault] = (), message: str | None = None) -> None:
         self.source = source
         self.faults = tuple(faults)
+        self._message = message
         text = message or "; ".join(str(fault) for fault in self.faults)
         super().__init__(f"{source}: {text}")
+
+    def __reduce__(self) -> tuple[type[BadInput], tuple[str, tuple[Fault, ...], str | None]]:
+        """What another process raises again."""
+        return type(self), (self.source, self.faults, self._message)
 
 
 class CardNumberFound(BadInput):

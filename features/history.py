@@ -6,7 +6,7 @@ that what serves equals what was trained on, bit for bit.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from features import kernel
 from features.definitions import KEYS
 from features.errors import ArtifactMismatch
+from features.others import Others
 from features.past import Past
 from features.rows import Rows
 
@@ -27,6 +28,7 @@ Array = npt.NDArray[Any]
 
 _FIRST, _NONE = np.zeros(1, np.int64), np.empty(0, np.int64)
 _NEVER = kernel.PENDING
+_AT_ONCE = 250_000  # rows between two words on how far it is
 _SPARE = 1.5  # room that growing makes, so that the next names do not have everything copied again
 
 
@@ -81,6 +83,18 @@ class History:
             self.streaks[kept],
             self.until,
         )
+
+    @classmethod
+    def joined(cls, histories: Sequence[History]) -> History:
+        """One of all the slots of several that share some, which then hold the same in each: parts of a table give such."""
+        names: dict[str, int] = {}
+        kept = []
+        for history in histories:
+            new = np.array([name not in names for name in history.slots], bool)
+            names.update((name, len(names)) for name in history.slots if name not in names)
+            kept.append((history.sums[new], history.times[new], history.streaks[new]))
+        sums, times, streaks = (np.concatenate(arrays) for arrays in zip(*kept, strict=True))
+        return cls(names, sums, times, streaks, max(history.until for history in histories))
 
     def save(self, path: Path) -> None:
         """Write as plain arrays (.npz), nothing in them that executes."""
@@ -178,23 +192,47 @@ class History:
         return keys
 
 
-def features_in_passing(rows: Rows, history: History, wanted: npt.NDArray[np.bool_] | None = None) -> Array:
+def features_in_passing(
+    rows: Rows,
+    history: History,
+    wanted: npt.NDArray[np.bool_] | None = None,
+    *,
+    others: Others | None = None,
+    into: Array | None = None,
+    far: Callable[[int], None] = lambda _: None,
+) -> Array:
     """Features of rows, shape (n, n_features), float32, while time passes over them.
 
     Every row sees what was known at its own `created`, of the other rows and of `history`, which moves on: afterwards all
-    the rows' known outcomes have entered it. With `wanted`, only those rows come out, in their order.
+    the rows' known outcomes have entered it. With `wanted`, only those rows come out, in their order. `others` are attempts
+    of other customers, which are kept elsewhere: what became of them enters, too. `into` is filled if given: it may be a
+    file mapped into memory. `far` is told how many rows are done.
     """
     order = np.lexsort((rows.position, rows.created)).astype(np.int64)
     places = np.arange(len(rows))
     if wanted is not None:
         order = order[wanted[order]]
         places = np.cumsum(wanted) - 1
-    updates = rows.by_resolution()
     keys = history.keys_of(rows)
-    out = np.empty((len(order), kernel.N_FEATURES), np.float32)
-    entered = kernel.sweep(
-        order, places[order], updates, *rows.arrays(), keys, history.sums, history.times, history.streaks, out
-    )
+    if others is not None:
+        rows, keys = others.beside(rows, keys, history.slots_for)
+    updates = rows.by_resolution()
+    out = np.empty((len(order), kernel.N_FEATURES), np.float32) if into is None else into
+    entered = 0
+    for first in range(0, len(order), _AT_ONCE):
+        some = order[first : first + _AT_ONCE]
+        entered += kernel.sweep(
+            some,
+            places[some],
+            updates[entered:],
+            *rows.arrays(),
+            keys,
+            history.sums,
+            history.times,
+            history.streaks,
+            out,
+        )
+        far(first + len(some))
     if entered:
         history.until = max(history.until, int(rows.resolved[updates[entered - 1]]))
     history.enter(rows, updates[entered:], keys)

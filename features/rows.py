@@ -22,7 +22,7 @@ from features.places import countries, currencies
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Encoder", "Rows", "slot_names"]
+__all__ = ["Counts", "Encoder", "Rows", "outcomes_of", "slot_names"]
 
 Array = npt.NDArray[Any]
 Fields = Mapping[str, Any]
@@ -118,6 +118,45 @@ _NO_PARTS = ("",) * len(_PARTS)
 
 
 @dataclass(frozen=True)
+class Counts:
+    """What an Encoder is fitted on. Counts of the pieces of a table add up to those of the table.
+
+    `values`: how often each value occurs, by column. `amounts`: the distinct amounts (minor units, increasing) and how often
+    each occurs, by currency.
+    """
+
+    values: Mapping[str, Mapping[str, int]]
+    amounts: Mapping[str, tuple[Array, Array]]
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Counts:
+        """Counts of a checked table of attempts."""
+        values = {name: _counts(table, name) for name in (*RAW_CODES, *EVIDENCE_CODES, "reason")}
+        amount = table["amount_minor"].to_numpy(np.float64)
+        index, currencies_seen = _distinct(table, "currency")
+        amounts = {}
+        for code, currency in enumerate(currencies_seen):
+            mine = amount[index == code]
+            if len(mine):
+                amounts[currency] = np.unique(mine, return_counts=True)
+        return cls(values, amounts)
+
+    def __add__(self, other: Counts) -> Counts:
+        values = {name: dict(found) for name, found in self.values.items()}
+        for name, found in other.values.items():
+            mine = values[name]
+            for value, count in found.items():
+                mine[value] = mine.get(value, 0) + count
+        amounts = dict(self.amounts)
+        for currency, (there, times) in other.amounts.items():
+            ours, ours_times = amounts.get(currency, (there[:0], times[:0]))
+            amount, place = np.unique(np.concatenate([ours, there]), return_inverse=True)
+            counted = np.bincount(place, np.concatenate([ours_times, times])).astype(np.int64)
+            amounts[currency] = (amount, counted)
+        return Counts(values, amounts)
+
+
+@dataclass(frozen=True)
 class Encoder:
     """What must be remembered to turn attempts into arrays.
 
@@ -131,26 +170,28 @@ class Encoder:
     @classmethod
     def fit(cls, table: pd.DataFrame) -> Encoder:
         """Learn vocabularies and usual amounts from a checked table of attempts."""
-        vocabularies = {}
-        counts = {name: _counts(table, name) for name in RAW_CODES}
+        return cls.counted(Counts.of(table))
+
+    @classmethod
+    def counted(cls, counts: Counts) -> Encoder:
+        """The same, from what was counted of the table, in one piece or in several."""
+        by_column = dict(counts.values)
         shared: dict[str, int] = {}
         for name in _COUNTRIES:
-            for value, count in counts[name].items():
+            for value, count in by_column[name].items():
                 shared[value] = shared.get(value, 0) + count
-        for name in _COUNTRIES:
-            counts[name] = shared
-        counts |= {name: _counts(table, name) for name in (*EVIDENCE_CODES, "reason")}
-        for name, found in counts.items():
+        by_column |= dict.fromkeys(_COUNTRIES, shared)
+        vocabularies = {}
+        for name, found in by_column.items():
             ordered = sorted(found, key=lambda value: (-found[value], value))
             vocabularies[name] = tuple(ordered[:MAX_CATEGORIES])
-        amount = table["amount_minor"].to_numpy(np.float64) / _scales(table)
+        scale = {code: 10.0**exponent for code, exponent in currencies().items()}
         usual = {}
-        logs = np.log2(np.maximum(amount, 1e-6))
-        currency = table["currency"].astype("category")
-        for code, value in enumerate(currency.cat.categories):
-            mine = logs[currency.cat.codes.to_numpy() == code]
-            if len(mine):
-                usual[str(value)] = float(np.median(mine))
+        for currency, (amounts, times) in sorted(counts.amounts.items()):
+            passed = np.cumsum(times)
+            middle = [(passed[-1] - 1) // 2, passed[-1] // 2]
+            amount = amounts[np.searchsorted(passed, middle, side="right")] / scale.get(currency, 100.0)
+            usual[currency] = float(np.median(np.log2(np.maximum(amount, 1e-6))))
         return cls(vocabularies, usual)
 
     @cached_property
@@ -236,11 +277,11 @@ class Encoder:
         codes = np.full((n, len(RAW_CODES)), -1, np.int32)
         for c, name in enumerate(RAW_CODES):
             codes[:, c] = self._look_up(table, name, self.codes[name], -1)
-        created = _microseconds(table["created_at"])
+        created, resolved, outcome, keys = outcomes_of(table)
         return Rows(
             created=created,
-            resolved=_microseconds(table["resolved_at"]) if "resolved_at" in table else np.full(n, PENDING),
-            outcome=self._look_up(table, "outcome", _OUTCOME_CODES, -1).astype(np.int64),
+            resolved=resolved,
+            outcome=outcome,
             reason=self._look_up(table, "reason", self.codes["reason"], -1).astype(np.int64),
             duration=_floats(table, "duration_s"),
             numbers=numbers,
@@ -254,7 +295,7 @@ class Encoder:
             ),
             previous=_previous(table, created),
             position=np.arange(n),
-            keys=tuple(_names(table, key) for key in KEYS),
+            keys=keys,
         )
 
     def evidence(self, attempts: Sequence[Fields]) -> Array:
@@ -287,6 +328,16 @@ class Encoder:
         index, values = _distinct(table, name)
         found = np.array([by_value.get(value, missing) for value in values] + [missing], kind)
         return found[index]
+
+
+def outcomes_of(
+    table: pd.DataFrame, keys: Sequence[Key] = KEYS
+) -> tuple[Array, Array, Array, tuple[tuple[Array, Sequence[str]], ...]]:
+    """When attempts began and were known to have ended, what became of them, and whose past that enters: as in Rows."""
+    created = _microseconds(table["created_at"])
+    resolved = _microseconds(table["resolved_at"]) if "resolved_at" in table else np.full(len(table), PENDING)
+    outcome = Encoder._look_up(table, "outcome", _OUTCOME_CODES, -1).astype(np.int64)
+    return created, resolved, outcome, tuple(_names(table, key) for key in keys)
 
 
 def _distinct(table: pd.DataFrame, name: str) -> tuple[Array, list[str]]:
@@ -371,11 +422,6 @@ def _microseconds(column: pd.Series[Any]) -> Array:
 def _floats(table: pd.DataFrame, name: str) -> Array:
     # A copy: pandas hands out a read-only view, for which the kernel would be compiled a second time
     return table[name].to_numpy(np.float64, na_value=_NAN, copy=True) if name in table else np.full(len(table), _NAN)
-
-
-def _scales(table: pd.DataFrame) -> Array:
-    scale = {code: 10.0**exponent for code, exponent in currencies().items()}
-    return Encoder._look_up(table, "currency", scale, 100.0)
 
 
 def _counts(table: pd.DataFrame, name: str) -> dict[str, int]:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from features.columns import CATEGORIES, OUTCOMES, after_columns
 from features.errors import BadInput, Fault
 from features.history import History, features_in_passing
+from features.others import Apart
+from features.rows import Rows
 from models.artefact import Artefact
 from models.diagnosis import by_code, by_model, by_rules, read_evidence
 from models.engine import Engine, ScoreRequest
@@ -21,18 +23,20 @@ from models.value import Worth
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["EVIDENCE", "diagnose_table", "fields_of", "matrix_of", "recommend_table", "score_table"]
+__all__ = ["EVIDENCE", "check_candidates", "diagnose_table", "fields_of", "matrix_of", "recommend_table", "score_table"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
 
 
-def matrix_of(artefact: Artefact, table: pd.DataFrame, past: pd.DataFrame | None = None) -> Array:
+def matrix_of(
+    artefact: Artefact, table: pd.DataFrame, past: pd.DataFrame | None = None, apart: Apart | None = None
+) -> Array:
     """Features of `table`'s attempts, shape (n, n_features), each as things stood at its `created_at`.
 
     The past is `past` and the table's own earlier attempts, as they resolve. Without `past` it begins with what the model
     carries from the end of its training, provided that the table begins later; else with nothing, since that would be
-    knowledge from the future.
+    knowledge from the future. `apart` says what else there is where this is a part of a larger table.
     """
     import pandas as pd
 
@@ -43,10 +47,17 @@ def matrix_of(artefact: Artefact, table: pd.DataFrame, past: pd.DataFrame | None
     wanted = np.zeros(len(everything), bool)
     wanted[len(everything) - len(table) :] = True
     rows = artefact.encoder.from_table(everything)
-    history = History()
-    if past is None and len(rows) and rows.created.min() >= artefact.history.until:
-        history = artefact.history.copy()
-    return features_in_passing(rows, history, wanted)
+    if apart is None:
+        return features_in_passing(rows, _carried(artefact, rows) if past is None else History(), wanted)
+    rows.position = apart.position
+    history = _carried(artefact, rows, apart) if past is None else History()
+    return features_in_passing(rows, history, wanted, others=apart.others)
+
+
+def _carried(artefact: Artefact, rows: Rows, apart: Apart | None = None) -> History:
+    """The past that the model carries, or none if these attempts begin before its end."""
+    begun = apart.begun if apart is not None else int(rows.created.min()) if len(rows) else -1
+    return artefact.history.copy() if begun >= artefact.history.until else History()
 
 
 def _without(past: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -55,11 +66,13 @@ def _without(past: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
-def score_table(artefact: Artefact, table: pd.DataFrame, past: pd.DataFrame | None = None) -> pd.DataFrame:
+def score_table(
+    artefact: Artefact, table: pd.DataFrame, past: pd.DataFrame | None = None, apart: Apart | None = None
+) -> pd.DataFrame:
     """`attempt_id` and P(outcome) of each attempt, `p_success` and so on, in the table's order."""
     import pandas as pd
 
-    told = artefact.outcome_model().outcome_probability(matrix_of(artefact, table, past))
+    told = artefact.outcome_model().outcome_probability(matrix_of(artefact, table, past, apart))
     scores = pd.DataFrame(told, columns=[f"p_{name}" for name in OUTCOMES])
     scores.insert(0, "attempt_id", table["attempt_id"].to_numpy())
     return scores
@@ -130,22 +143,24 @@ def recommend_table(
     tell: Tell = lambda _: None,
     rules: RuleBook | None = None,
     worth: Worth | None = None,
+    apart: Apart | None = None,
 ) -> pd.DataFrame:
     """What to do after each attempt that has candidates: every candidate with its rank, action, probability and expected value
     (minor units).
 
     A candidate that a rule forbids has no rank, and the rule in `blocked_by`. An attempt that failed is asked about with the
     evidence that it left; one without an outcome, before it is made. `rules` are the shipped ones if not given;
-    `worth` weighs what can be done, by success alone if not given.
+    `worth` weighs what can be done, by success alone if not given. `apart` says what else there is where this is a part of a
+    larger table.
     """
     import pandas as pd
 
-    _check_candidates(candidates, table)
+    check_candidates(candidates, table)
     everything = table if past is None else pd.concat([_without(past, table), table], ignore_index=True)
     order = everything["created_at"].argsort(kind="stable").to_numpy()
     fields = fields_of(everything)
     asked = _grouped(candidates)
-    moving = _MovingPast(artefact, everything, fields, rules, worth)
+    moving = _MovingPast(artefact, everything, fields, rules, worth, apart)
     out: list[dict[str, Any]] = []
     earlier: dict[str, list[int]] = {}
     begun = set(table["attempt_id"])
@@ -178,15 +193,18 @@ class _MovingPast:
         fields: list[dict[str, Any]],
         rules: RuleBook | None,
         worth: Worth | None,
+        apart: Apart | None,
     ) -> None:
         self._engine = Engine(None, rules=rules)
         self._history: History | None = None
         if artefact is None:
             return
         self._rows = artefact.encoder.from_table(table)
-        carried = len(self._rows) and self._rows.created.min() >= artefact.history.until
-        self._history = artefact.history.copy() if carried else History()
+        self._history = _carried(artefact, self._rows, apart)
         self._keys = self._history.keys_of(self._rows)
+        if apart is not None:
+            self._rows.position = apart.position
+            self._rows, self._keys = apart.others.beside(self._rows, self._keys, self._history.slots_for)
         self._updates = self._rows.by_resolution()
         self._next = 0
         self._payments = [one["payment_id"] for one in fields]
@@ -246,7 +264,8 @@ _CANDIDATE: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
-def _check_candidates(candidates: pd.DataFrame, table: pd.DataFrame) -> None:
+def check_candidates(candidates: pd.DataFrame, table: pd.DataFrame | None = None) -> None:
+    """Raises BadInput for candidates that lack something, or are of no attempt of the table."""
     faults = [
         Fault(name, "this column, which is missing")
         for name in ("attempt_id", "candidate_id", "method")
@@ -260,7 +279,8 @@ def _check_candidates(candidates: pd.DataFrame, table: pd.DataFrame) -> None:
         twice = np.flatnonzero(candidates["candidate_id"].duplicated())
         if len(twice):
             faults.append(Fault("candidate_id", "each once", row=int(twice[0]) + 1, count=len(twice)))
-        unknown = np.flatnonzero(~candidates["attempt_id"].isin(table["attempt_id"]))
+        there = candidates["attempt_id"] if table is None else table["attempt_id"]
+        unknown = np.flatnonzero(~candidates["attempt_id"].isin(there))
         if len(unknown):
             allowed = "an attempt_id of the attempts"
             faults.append(Fault("attempt_id", allowed, row=int(unknown[0]) + 1, count=len(unknown)))

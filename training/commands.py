@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from features.errors import ArtifactMismatch, BadInput, Fault
 from training.console import progress
+from training.output import want_engine
 from training.output import want_table as _want_table
 from training.output import write_table as _write
 from training.output import write_text as _write_text
@@ -55,23 +57,34 @@ def describe_settings() -> str:
     )
 
 
-def train(data: str, query: str | None, mapping: str | None, config: Path | None, sets: Sequence[str]) -> None:
+def train(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    config: Path | None,
+    sets: Sequence[str],
+    engine: str = "local",
+    scheduler: str | None = None,
+) -> None:
     """`payrescue train`."""
     settings = read_settings(config, _overrides(sets))
     # LightGBM's threads wait in a loop unless told otherwise; where others use the cores too, that costs ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with progress("training") as (tell, _):
-        from features.attempts import read_attempts
         from training import tracking
+        from training.engine import engine as started
         from training.gate import judge
-        from training.train import check_enough
-        from training.train import train as fit
+        from training.train import check_enough, learn
 
-        table = read_attempts(data, mapping, now=datetime.now(UTC), query=query, for_training=True, progress=tell)
-        check_enough(table, tracking.without_password(data))
-        where = tracking.store()
-        with tracking.run(settings) as active:
-            trained = fit(table, settings, tell)
+        with contextlib.ExitStack() as stack:
+            work = stack.enter_context(started(engine, scheduler, settings, tell))
+            table = work.read(data, query, mapping, now=datetime.now(UTC))
+            check_enough(table, tracking.without_password(data))
+            where = tracking.store()
+            active = stack.enter_context(tracking.run(settings))
+            prepared = work.prepare(table)
+            tell(f"features: {prepared.matrix.shape[1]} of {len(table):,} attempts")
+            trained = learn(prepared, settings, tell, fit=work.fit)
             tell("logging to MLflow")
             logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
             champion, version, unreadable = tracking.champion(settings.model_name)
@@ -83,6 +96,7 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
                 trained.data,
                 resamples=settings.resamples,
                 seed=settings.seed,
+                prepare=work.prepare,
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
@@ -114,10 +128,26 @@ def _short(figure: Mapping[str, float]) -> str:
     return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
 
 
-def score(data: str, query: str | None, mapping: str | None, output: Path, history: str | None, model: str) -> None:
+def score(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    output: Path,
+    history: str | None,
+    model: str,
+    engine: str = "local",
+    scheduler: str | None = None,
+) -> None:
     """`payrescue score`."""
     _want_table(output)
+    want_engine(engine, scheduler)
     with progress("scoring") as (tell, _):
+        if engine != "local":
+            from training.cluster_commands import score_on_cluster
+
+            _write(scores := score_on_cluster(data, query, mapping, history, model, scheduler, tell), output)
+            print(f"{len(scores):,} attempts scored in {output}")  # noqa: T201
+            return
         from models.tables import score_table
 
         table, past, artefact = _given(data, query, mapping, history, model, tell)
@@ -149,9 +179,12 @@ def recommend(
     model: str,
     rules: Path | None = None,
     fees: Path | None = None,
+    engine: str = "local",
+    scheduler: str | None = None,
 ) -> None:
     """`payrescue recommend`."""
     _want_table(output)
+    want_engine(engine, scheduler)
     with progress("recommending") as (tell, _):
         from models.fees import read_fees
         from models.rules import read_rules
@@ -160,8 +193,16 @@ def recommend(
 
         book = read_rules(rules) if rules is not None else None
         worth = Worth(read_fees(fees)) if fees is not None else None
-        table, past, artefact = _given(data, query, mapping, history, model, tell)
-        found = recommend_table(artefact, table, _candidates(Path(candidates)), past, tell, book, worth)
+        if engine != "local":
+            from training.cluster_commands import recommend_on_cluster
+
+            could = _candidates(Path(candidates))
+            found = recommend_on_cluster(
+                data, query, mapping, history, model, scheduler, tell, candidates=could, rules=book, worth=worth
+            )
+        else:
+            table, past, artefact = _given(data, query, mapping, history, model, tell)
+            found = recommend_table(artefact, table, _candidates(Path(candidates)), past, tell, book, worth)
         _write(found, output)
     print(f"{found['attempt_id'].nunique():,} attempts, {len(found):,} candidates ranked in {output}")  # noqa: T201
 

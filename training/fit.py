@@ -14,13 +14,15 @@ from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, features
 from models.artefact import HeadParts
 from models.booster import Booster
 from models.heads import Calibration, Head
+from training.matrix import Selected, copied
 from training.settings import TrainSettings
 
-__all__ = ["Fitted", "Recipe", "fit_head", "usable_columns"]
+__all__ = ["Fitted", "Recipe", "fit_head", "names_and_codes", "parameters_of", "usable_columns"]
 
 Array = npt.NDArray[Any]
 
 _DAY_US = 86_400e6
+_AT_ONCE = 65_536  # rows that are looked at together
 _STAGE = {
     "learning_rate": 0.05,
     "num_leaves": 6,
@@ -71,16 +73,26 @@ class Fitted:
         return {names[place]: round(float(shares[place]), 5) for place in order}
 
 
-def usable_columns(matrix: Array, span_us: float) -> tuple[int, ...]:
+def usable_columns(matrix: Array | Selected, span_us: float) -> tuple[int, ...]:
     """Features that vary in these rows, say what no earlier one says, and whose cycle, if any, fits twice into their time."""
+    n = len(features())
+    low, high = np.full(n, np.inf, np.float32), np.full(n, -np.inf, np.float32)
+    missing = np.zeros(n, np.int64)
+    digests = [hashlib.sha256() for _ in range(n)]
+    for start in range(0, len(matrix), _AT_ONCE):
+        turned = np.array(matrix[start : start + _AT_ONCE].T, order="C")
+        absent = np.isnan(turned)
+        turned[absent] = np.nan  # one NaN for all
+        missing += absent.sum(axis=1)
+        low, high = np.fmin(low, np.fmin.reduce(turned, axis=1)), np.fmax(high, np.fmax.reduce(turned, axis=1))
+        for digest, values in zip(digests, turned, strict=True):
+            digest.update(values)
     usable, said = [], set()
     for column, feature in enumerate(features()):
-        values = matrix[:, column]
-        seen = values[~np.isnan(values)]
-        told = hashlib.sha256(np.where(np.isnan(values), np.float32(np.nan), values).tobytes()).digest()
+        told = digests[column].digest()
         if (
-            len(seen)
-            and (seen.min() < seen.max() or len(seen) < len(values))
+            missing[column] < len(matrix)
+            and (low[column] < high[column] or missing[column] > 0)
             and feature.cycle_days * 2 <= span_us / _DAY_US
             and told not in said
         ):
@@ -89,34 +101,18 @@ def usable_columns(matrix: Array, span_us: float) -> tuple[int, ...]:
     return tuple(usable)
 
 
-def fit_head(
-    matrix: Array,
-    answer: Array,
-    classes: Sequence[str],
-    recipe: Recipe,
-    settings: TrainSettings,
-    *,
-    stop: tuple[Array, Array] | None = None,
-    rounds: int | None = None,
-    learning_rate: float | None = None,
-) -> Fitted:
-    """Fit trees that tell `answer` (index into `classes`) from `matrix`; both (n, …), in order of time.
-
-    With `stop` (matrix, answer of a later slice), add trees until its log loss improves no more; else just `rounds`.
-    """
-    import lightgbm as lgb
-
-    names = [feature.name for feature in features()] + list(_EVIDENCE)
-    coded = {f.name for f in features() if f.categories} | set(EVIDENCE_CODES)
-    columns = list(recipe.columns)
-    binary = len(classes) == 2
-    parameters = {
+def parameters_of(
+    recipe: Recipe, settings: TrainSettings, classes: int, attempts: int, learning_rate: float | None = None
+) -> dict[str, Any]:
+    """What LightGBM is told of the trees of a head with so many answers, learnt from so many attempts."""
+    binary = classes == 2
+    parameters: dict[str, Any] = {
         "objective": "binary" if binary else "multiclass",
         "metric": "binary_logloss" if binary else "multi_logloss",
         "learning_rate": learning_rate or settings.learning_rate,
         "num_leaves": settings.num_leaves,
-        "min_data_in_leaf": min(settings.min_data_in_leaf, max(5, len(answer) // 100)),
-        "feature_fraction": max(settings.feature_fraction, min(1.0, 12 / max(len(columns), 1))),
+        "min_data_in_leaf": min(settings.min_data_in_leaf, max(5, attempts // 100)),
+        "feature_fraction": max(settings.feature_fraction, min(1.0, 12 / max(len(recipe.columns), 1))),
         "bagging_fraction": settings.bagging_fraction if not recipe.extra_trees else 1.0,
         "bagging_freq": 1,
         "extra_trees": recipe.extra_trees,
@@ -130,16 +126,48 @@ def fit_head(
     }
     if recipe.stage:
         parameters |= _STAGE
-        if len(answer) > _MANY:
+        if attempts > _MANY:
             parameters |= _STAGE_OF_MANY
     if not binary:
-        parameters["num_class"] = len(classes)
+        parameters["num_class"] = classes
+    return parameters
+
+
+def names_and_codes(columns: Sequence[int]) -> tuple[list[str], list[int]]:
+    """The names of the matrix's columns, and which of these, by place, hold codes of categories."""
+    every = [feature.name for feature in features()] + list(_EVIDENCE)
+    coded = {f.name for f in features() if f.categories} | set(EVIDENCE_CODES)
+    names = [every[column] for column in columns]
+    return names, [place for place, name in enumerate(names) if name in coded]
+
+
+def fit_head(
+    matrix: Array | Selected,
+    answer: Array,
+    classes: Sequence[str],
+    recipe: Recipe,
+    settings: TrainSettings,
+    *,
+    stop: tuple[Array | Selected, Array] | None = None,
+    rounds: int | None = None,
+    learning_rate: float | None = None,
+) -> Fitted:
+    """Fit trees that tell `answer` (index into `classes`) from `matrix`; both (n, …), in order of time.
+
+    With `stop` (matrix, answer of a later slice), add trees until its log loss improves no more; else just `rounds`.
+    """
+    import lightgbm as lgb
+
+    columns = list(recipe.columns)
+    names, coded = names_and_codes(columns)
+    binary = len(classes) == 2
+    parameters = parameters_of(recipe, settings, len(classes), len(answer), learning_rate)
     label = _label(answer, binary)
     data = lgb.Dataset(
         _chosen(matrix, columns),
         label,
-        feature_name=[names[column] for column in columns],
-        categorical_feature=[place for place, column in enumerate(columns) if names[column] in coded],
+        feature_name=names,
+        categorical_feature=coded,
         params={k: parameters[k] for k in ("max_bin", "verbose", "num_threads", "seed", "min_data_in_leaf")},
     )
     curves: dict[str, dict[str, list[float]]] = {}
@@ -170,5 +198,8 @@ def _label(answer: Array, binary: bool) -> Array:
     return (answer == 0).astype(np.float32) if binary else answer.astype(np.float32)
 
 
-def _chosen(matrix: Array, columns: Sequence[int]) -> Array:
+def _chosen(matrix: Array | Selected, columns: Sequence[int]) -> Any:
+    """What a Dataset is made from: in memory, or of rows in a file in another one."""
+    if isinstance(matrix, Selected):
+        return copied(matrix, columns)
     return np.ascontiguousarray(matrix[:, list(columns)], np.float32)

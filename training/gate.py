@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from features.errors import ArtifactMismatch
+from features.rows import Encoder
 from models.artefact import Artefact
 from training.metrics import Estimate
 from training.quality import Judged, compare
 from training.train import Prepared, prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Verdict", "judge"]
 
@@ -22,12 +28,21 @@ class Verdict:
     differences: dict[str, Estimate]
 
 
-def judge(challenger: Artefact, champion: Artefact | None, data: Prepared, *, resamples: int, seed: int) -> Verdict:
+def judge(
+    challenger: Artefact,
+    champion: Artefact | None,
+    data: Prepared,
+    *,
+    resamples: int,
+    seed: int,
+    prepare: Callable[[pd.DataFrame, Encoder], Prepared] = prepare,
+) -> Verdict:
     """Compare on the attempts that the challenger was judged by: payments begun since `window["judged_from"]`.
 
     Each model is asked with heads that have not seen these attempts: the challenger as it was validated; the champion as it
     serves if it was trained before they began, else as it was validated. `data` is prepared with the challenger's encoder;
-    the champion gets features of its own.
+    the champion gets features of its own,
+    which `prepare` makes.
     """
     if champion is None:
         return Verdict(True, "there is no champion yet", {})

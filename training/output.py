@@ -11,7 +11,13 @@ from features.errors import BadInput, Fault
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["want_table", "write_table", "write_text"]
+__all__ = ["want_engine", "want_table", "write_table", "write_text"]
+
+
+def want_engine(name: str, scheduler: str | None) -> None:
+    """Refuse a scheduler that nobody would ask."""
+    if scheduler is not None and name != "dask":
+        raise BadInput("--scheduler", [Fault("engine", "--engine dask, whose scheduler this is", seen=name)])
 
 
 def want_table(path: Path) -> None:

@@ -49,6 +49,15 @@ class TrainSettings:
         200_000, "attempts", "with fewer attempts than this at a stage, a curve per feature stands beside its trees", 0
     )
     reason_rows: int = _setting(100_000, "attempts", "latest explained failures that reasons are learnt from", 1000)
+    stream_above_rows: int = _setting(
+        2_000_000,
+        "attempts",
+        "with more attempts than this, they are read in pieces and their features kept in a file",
+        0,
+    )
+    cluster_above_rows: int = _setting(
+        2_000_000, "attempts", "with more attempts than this to learn from, a cluster's workers grow a head together", 0
+    )
     resamples: int = _setting(200, "resamples", "bootstrap resamples, by payment, behind every interval", 20, 10_000)
     keep_customers: int = _setting(200_000, "customers", "customers whose past the model carries, the latest first", 0)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from training.baselines import LinearBaseline, prior, rate_table
 from training.calibrate import blend_of, calibrate, log_losses
 from training.code_text import fit_code_text
 from training.fit import Fitted, Recipe, fit_head, usable_columns
+from training.matrix import mapped, select
 from training.metrics import Resampler
 from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
 from training.reasons import fit_reasons, plausible_reasons, refit_reasons
@@ -41,10 +43,11 @@ from training.split import SLICES, Split, split_by_time
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prepared", "Trained", "check_enough", "prepare", "train"]
+__all__ = ["Prepared", "Trained", "check_enough", "learn", "prepare", "train"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
+Fit = Callable[..., Fitted]  # `fit_head`, or what does the same elsewhere
 
 _FEWEST = 200  # attempts with an outcome; below, no slice of time could judge anything
 _FEWEST_EXPLAINED = 100  # explained failures, below which no stage has a head
@@ -80,13 +83,30 @@ class Trained:
     example: pd.DataFrame
 
 
-def prepare(table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
-    """Features of every attempt, each as things stood at its `created_at`."""
-    ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
+def prepare(
+    table: pd.DataFrame,
+    encoder: Encoder | None = None,
+    *,
+    folder: Path | None = None,
+    far: Callable[[int], None] = lambda _: None,
+) -> Prepared:
+    """Features of every attempt, each as things stood at its `created_at`; in memory, or in a file in `folder`.
+
+    `far` is told how many attempts are done.
+    """
+    if table["created_at"].is_monotonic_increasing:
+        ordered = table.reset_index(drop=True)  # shares its columns
+    else:
+        ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
     encoder = encoder or Encoder.fit(ordered)
     rows = encoder.from_table(ordered)
     history = History()
-    matrix = features_in_passing(rows, history)
+    into = mapped(len(rows), folder) if folder is not None else None
+    matrix = features_in_passing(rows, history, into=into, far=far)
+    if folder is not None:  # what only the features needed takes half as much as they do
+        rows = replace(
+            rows, numbers=rows.numbers[:0].copy(), codes=rows.codes[:0].copy(), reference=rows.reference[:0].copy()
+        )
     return Prepared(ordered, encoder, rows, matrix, np.unique(ordered["payment_id"], return_inverse=True)[1], history)
 
 
@@ -99,7 +119,23 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     check_enough(table)
     data = prepare(table)
     tell(f"features: {N_FEATURES} of {len(table):,} attempts in {time.perf_counter() - began:.1f} s")
-    outcome = data.outcome
+    return learn(data, settings, tell, began=began)
+
+
+def learn(
+    data: Prepared,
+    settings: TrainSettings,
+    tell: Tell = lambda _: None,
+    *,
+    fit: Fit = fit_head,
+    began: float | None = None,
+) -> Trained:
+    """Fit, calibrate and judge on attempts whose features are there; `fit` grows the trees of a head.
+
+    Raises BadInput where there is too little to learn from.
+    """
+    began = time.perf_counter() if began is None else began
+    table, outcome = data.table, data.outcome
     split = split_by_time(
         data.payment,
         data.rows.created,
@@ -107,7 +143,7 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         (settings.stop_share, settings.calibrate_share, settings.test_share),
     )
     _enough_in_slices(outcome, split)
-    fitted, recipe = _fit_heads(data, split, settings, tell)
+    fitted, recipe = _fit_heads(data, split, settings, tell, fit)
     validated = {name: found.parts for name, found in fitted.items()}
     shares = _category_shares(outcome)
     heads = {name: part.head() for name, part in validated.items()}
@@ -195,23 +231,25 @@ def _enough_in_slices(outcome: Array, split: Split) -> None:
             )
 
 
-def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell) -> tuple[dict[str, Fitted], Recipe]:
+def _fit_heads(
+    data: Prepared, split: Split, settings: TrainSettings, tell: Tell, grow: Fit
+) -> tuple[dict[str, Fitted], Recipe]:
     outcome, matrix = data.outcome, data.matrix
     fit, stop = split["fit"] & (outcome >= 0), split["stop"] & (outcome >= 0)
     created = data.rows.created[fit]
-    columns = usable_columns(matrix[fit], float(created.max() - created.min()))
+    columns = usable_columns(select(matrix, fit), float(created.max() - created.min()))
     recipe, rounds = Recipe(columns), None
     if len(outcome) < settings.select_below_rows:
         tell(f"{len(outcome):,} attempts are few: choosing among {len(columns)} features by cross-validation")
         earlier = (outcome >= 0) & (split.slices >= 0) & ~split["test"]
         recipe, rounds = choose_recipe(matrix[earlier], (outcome[earlier] != 0).astype(int), columns, settings, tell)
-    success = fit_head(
-        matrix[fit],
+    success = grow(
+        select(matrix, fit),
         (outcome[fit] != 0).astype(int),
         ("success", "failure"),
         recipe,
         settings,
-        stop=(matrix[stop], (outcome[stop] != 0).astype(int)),
+        stop=(select(matrix, stop), (outcome[stop] != 0).astype(int)),
         rounds=None if rounds is None else settings.max_rounds,
     )
     tell(f"success head: {success.rounds} trees over {len(recipe.columns)} features")
@@ -222,9 +260,9 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
         for name in STAGES:
             rows, answer = _reached(outcome, name)
             seen, held = split["fit"] & rows, split["stop"] & rows
-            trees = fit_head(
-                matrix[seen], answer[seen], (name, "passed"), Recipe(columns, stage=True), settings,
-                stop=(matrix[held], answer[held]),
+            trees = grow(
+                select(matrix, seen), answer[seen], (name, "passed"), Recipe(columns, stage=True), settings,
+                stop=(select(matrix, held), answer[held]),
             )  # fmt: skip
             curves, share = None, 0.0
             if seen.sum() < settings.curves_below_rows:
@@ -321,7 +359,7 @@ def _report(
     outcome = data.outcome
     before = (outcome >= 0) & (split.slices >= 0) & ~split["test"]
     test = split["test"] & (outcome >= 0)
-    usable = usable_columns(data.matrix[before], float(np.ptp(data.rows.created[before])))
+    usable = usable_columns(select(data.matrix, before), float(np.ptp(data.rows.created[before])))
     others = {
         "prior": prior(outcome[before], int(test.sum())),
         "success rate by country, method and route": rate_table(_cells(data.table), outcome, before, test),

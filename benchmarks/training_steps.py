@@ -1,0 +1,114 @@
+"""One training of one size by one engine, in a process of its own, so that its peak of memory is its own.
+
+`python -m benchmarks.training_steps FOLDER ENGINE ROUNDS` trains on the Parquet in FOLDER and prints a line of JSON: attempts,
+seconds of each step, peak memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+
+from training import tracking
+from training.engine import engine
+from training.settings import TrainSettings
+from training.train import learn
+
+__all__ = ["NOW", "measured"]
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+
+
+def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
+    """Attempts, seconds of each step and of LightGBM within them, and peak memory (MB) of this and of its largest child."""
+    settings = TrainSettings(max_rounds=rounds)
+    spent: dict[str, float] = {}
+    began = last = perf_counter()
+
+    def step(what: str) -> None:
+        nonlocal last
+        spent[what] = perf_counter() - last
+        last = perf_counter()
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        _store(Path(folder)),
+        _lightgbm_alone() as trees,
+        engine(name, None, settings, _say) as work,
+    ):
+        tracking.store()
+        step("start")
+        table = work.read(str(data), None, None, now=NOW)
+        step("reading")
+        prepared = work.prepare(table)
+        step("features")
+        with tracking.run(settings) as active:
+            trained = learn(prepared, settings, _say, fit=work.fit)
+            step("learning")
+            tracking.track(trained, settings, str(data), run_id=active.info.run_id)
+            step("tracking")
+    mine, child = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return {
+        "attempts": len(table),
+        **spent,
+        "lightgbm": sum(trees),
+        "total": perf_counter() - began,
+        "peak_mb": mine,
+        "worker_mb": child if name == "dask" else 0.0,
+        "log_loss": trained.report["quality"]["model"]["success_log_loss"]["value"],
+    }
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def _lightgbm_alone() -> Iterator[list[float]]:
+    """Collects the seconds that go by inside `lightgbm.train`, the same calls on the same matrices."""
+    import lightgbm as lgb
+
+    spent: list[float] = []
+    plain = lgb.train
+
+    def timed(*args: object, **kwargs: object) -> object:
+        began = perf_counter()
+        try:
+            return plain(*args, **kwargs)
+        finally:
+            spent.append(perf_counter() - began)
+
+    lgb.train = timed
+    try:
+        yield spent
+    finally:
+        lgb.train = plain
+
+
+@contextmanager
+def _store(folder: Path) -> Iterator[None]:
+    """An MLflow store of its own, and back to what was."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    here = Path.cwd()
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(here)
+        if before is None:
+            del os.environ["MLFLOW_TRACKING_URI"]
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+if __name__ == "__main__":
+    print(json.dumps(measured(Path(sys.argv[1]).resolve(), sys.argv[2], int(sys.argv[3]))))

@@ -1,0 +1,147 @@
+"""A cluster gives what one process does, bit for bit, and goes on when a worker dies."""
+
+import os
+import signal
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+
+from features.attempt_batches import Batch, Seen, batches_of
+from features.errors import BadInput
+from models.tables import recommend_table, score_table
+from training.cluster import connected, owners_of, scan
+from training.cluster_tables import recommend_on_cluster, score_on_cluster
+from training.cluster_train import Dask
+from training.fit import Recipe, fit_head, usable_columns
+from training.matrix import select
+from training.train import prepare
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def client():
+    with LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def source(world, tmp_path_factory):
+    """The attempts in a file, not in order of time, in many row groups."""
+    path = tmp_path_factory.mktemp("source") / "attempts.parquet"
+    world.attempts.sample(frac=1.0, random_state=3).to_parquet(path, index=False, row_group_size=1_500)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def shuffled(table):
+    return table.sample(frac=1.0, random_state=3).reset_index(drop=True)
+
+
+def kill_one(client):
+    """A worker's process dies, whatever it holds."""
+    name, worker = next(iter(client.scheduler_info(n_workers=-1)["workers"].items()))
+    os.kill(client.run(os.getpid, workers=[name])[name], signal.SIGKILL)
+    return worker
+
+
+def test_features_are_those_of_one_process_though_a_worker_dies_meanwhile(client, source, shuffled, settings, tmp_path):
+    said = []
+
+    def tell(text):
+        if text.startswith("features") and not any(line.startswith("features") for line in said):
+            kill_one(client)
+        said.append(text)
+
+    work = Dask(client, settings, tmp_path, tell)
+    found = work.prepare(work.read(source, None, None, now=NOW))
+    wanted = prepare(shuffled)
+    assert sum(line.startswith("features") for line in said) == 3
+    pd.testing.assert_frame_equal(found.table, wanted.table)
+    assert found.encoder == wanted.encoder
+    np.testing.assert_array_equal(found.matrix, wanted.matrix, strict=True)
+    for name in ("created", "resolved", "outcome", "reason"):
+        np.testing.assert_array_equal(getattr(found.rows, name), getattr(wanted.rows, name))
+    names = list(wanted.history.slots)
+    for ours, theirs in zip(found.history.copies(names), wanted.history.copies(names), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_workers_grow_a_head_that_tells_nearly_what_a_local_one_does(client, source, settings, tmp_path):
+    together = replace(settings, cluster_above_rows=0, max_rounds=15)
+    work = Dask(client, together, tmp_path, lambda _: None)
+    data = work.prepare(work.read(source, None, None, now=NOW))
+    known = np.flatnonzero(data.outcome >= 0)
+    seen = np.isin(np.arange(len(data.outcome)), known[: len(known) * 3 // 4])
+    later = (data.outcome >= 0) & ~seen
+    recipe = Recipe(usable_columns(select(data.matrix, seen), 1e15))
+    answer = (data.outcome != 0).astype(int)
+    given = (select(data.matrix, seen), answer[seen], ("success", "failure"), recipe, together)
+    stop = (select(data.matrix, later), answer[later])
+    ours, local = (fit(*given, stop=stop) for fit in (work.fit, fit_head))
+    losses = [
+        -np.log(np.where(answer[later] == 0, p, 1.0 - p)).mean()
+        for p in (head.parts.head().probabilities(data.matrix[later])[:, 0] for head in (ours, local))
+    ]
+    assert ours.parts.text != local.parts.text
+    assert abs(losses[0] - losses[1]) < 0.01
+    assert ours.rounds <= 15
+
+
+def test_scores_are_the_local_ones_with_a_past_and_without(client, source, shuffled, trained, tmp_path):
+    found = score_on_cluster(client, trained.artefact, source, None, None, now=NOW)
+    pd.testing.assert_frame_equal(found, score_table(trained.artefact, shuffled))
+    late = shuffled["created_at"] >= shuffled["created_at"].quantile(0.8)
+    pd.read_parquet(source)[late.to_numpy()].to_parquet(tmp_path / "late.parquet", index=False)
+    found = score_on_cluster(client, trained.artefact, str(tmp_path / "late.parquet"), None, source, now=NOW)
+    asked = shuffled[late].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, score_table(trained.artefact, asked, shuffled))
+
+
+def test_recommendations_are_the_local_ones(client, source, shuffled, trained, world):
+    some = shuffled.sort_values("created_at")["attempt_id"].tail(300)
+    candidates = world.candidates[world.candidates["attempt_id"].isin(some)].reset_index(drop=True)
+    found = recommend_on_cluster(client, trained.artefact, source, None, None, candidates, now=NOW)
+    pd.testing.assert_frame_equal(found, recommend_table(trained.artefact, shuffled, candidates))
+    strange = pd.concat([candidates, candidates.tail(1).assign(attempt_id="nobody", candidate_id="c")])
+    with pytest.raises(BadInput, match="attempt_id: want an attempt_id of the attempts"):
+        recommend_on_cluster(client, trained.artefact, source, None, None, strange, now=NOW)
+
+
+def test_what_is_wrong_with_the_data_is_told_as_by_one_process(client, world, tmp_path):
+    spoilt = world.attempts.copy()
+    spoilt["amount_minor"] = spoilt["amount_minor"].where(spoilt.index != 2_000, -5)
+    spoilt.to_parquet(tmp_path / "attempts.parquet", index=False)
+    with pytest.raises(BadInput, match=r"attempts.parquet: row 2001, amount_minor '-5'.*0 or more|row 2001"):
+        scan(client, [str(tmp_path)], None, now=NOW, rows=1_000)
+    (tmp_path / "attempts.csv").write_text("attempt_id\n1\n")
+    with pytest.raises(BadInput, match="reads a Parquet file"):
+        scan(client, [str(tmp_path / "attempts.csv")], None, now=NOW)
+
+
+def test_a_scheduler_that_does_not_answer_is_told():
+    with (
+        pytest.raises(BadInput, match="want the address of a Dask scheduler"),
+        connected("nonsense://nowhere", lambda _: None),
+    ):
+        pass
+
+
+def seen_of(payments, owners):
+    ids = np.arange(len(payments), dtype=np.uint64)
+    batch = Batch("attempts.parquet", "attempts.parquet", 0, 0, len(ids), 0)
+    return Seen(batch, ids, np.array(payments, np.uint64), np.array(owners, np.uint64), frozenset(), 0, 0)
+
+
+def test_customers_who_tried_one_payment_have_one_owner():
+    owners = owners_of([seen_of([1, 1, 2, 3], [10, 11, 11, 12]), seen_of([3, 4, 5], [13, 10, 14])])
+    assert owners.tolist() == [10, 10, 10, 12, 12, 10, 14]
+
+
+def test_batches_of_a_source_cover_it_once(source):
+    batches = batches_of(source, 1_000)
+    assert [batch.first for batch in batches] == np.cumsum([0, *map(len, batches[:-1])]).tolist()

@@ -1,0 +1,87 @@
+"""Where a training does its work: in this process, in memory or, beyond a size, out of it; or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from features.rows import Encoder
+from training.fit import fit_head
+from training.output import want_engine
+from training.pace import pace
+from training.settings import TrainSettings
+from training.train import Fit, Prepared, Tell, prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Engine", "Local", "engine"]
+
+
+class Engine(Protocol):
+    """What is done where the work is."""
+
+    @property
+    def fit(self) -> Fit:
+        """Grows the trees of a head, as `fit_head` does."""
+
+    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
+        """The attempts, checked, with outcomes to learn from."""
+
+    def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
+        """Their features; of the table that was read."""
+
+
+class Local:
+    """This process. With more attempts than `stream_above_rows`, they are read in pieces and their features kept in a file.
+
+    What is read, computed and learnt is the same, bit for bit.
+    """
+
+    fit = staticmethod(fit_head)
+
+    def __init__(self, settings: TrainSettings, folder: Path, tell: Tell) -> None:
+        self._settings, self._folder, self._tell = settings, folder, tell
+
+    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
+        """The attempts, checked, with outcomes to learn from."""
+        from features.attempt_batches import batches_of, read_in_batches
+        from features.attempts import read_attempts
+        from features.mapping import read_mapping
+
+        batches = batches_of(data) if query is None else []
+        rows = sum(map(len, batches))
+        names = read_mapping(mapping) if mapping is not None else None
+        if rows <= self._settings.stream_above_rows or (names is not None and names.payments is not None):
+            return read_attempts(data, names, now=now, query=query, for_training=True, progress=self._tell)
+        self._tell(f"{data}: {rows:,} rows are more than stream_above_rows: reading them in {len(batches)} pieces")
+        far = pace("reading", rows, self._tell)
+        return read_in_batches(batches, names, now=now, for_training=True, far=far)
+
+    def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
+        """Features, in memory, or, of many attempts, in a file, where they take 364 bytes each."""
+        far = pace("features", len(table), self._tell)
+        if len(table) <= self._settings.stream_above_rows:
+            return prepare(table, encoder, far=far)
+        place = Path(tempfile.mkdtemp(dir=self._folder))
+        self._tell(f"features of {len(table):,} attempts are kept in a file ({len(table) * 364 / 1e9:.1f} GB)")
+        return prepare(table, encoder, folder=place, far=far)
+
+
+@contextlib.contextmanager
+def engine(name: str, scheduler: str | None, settings: TrainSettings, tell: Tell) -> Iterator[Engine]:
+    """The engine, `local` or `dask`; `scheduler` is the address of a Dask cluster. What it keeps in files goes with it."""
+    want_engine(name, scheduler)
+    with tempfile.TemporaryDirectory(prefix="payrescue-", ignore_cleanup_errors=True) as folder:
+        if name == "local":
+            yield Local(settings, Path(folder), tell)
+        else:
+            from training.cluster import connected
+            from training.cluster_train import Dask
+
+            with connected(scheduler, tell) as client:
+                yield Dask(client, settings, Path(folder), tell)
