@@ -185,12 +185,12 @@ def features_in_passing(rows: Rows, history: History, wanted: npt.NDArray[np.boo
     """
     order = np.lexsort((rows.position, rows.created)).astype(np.int64)
     places = np.arange(len(rows))
+    out = rows.room(places if wanted is None else np.flatnonzero(wanted))
     if wanted is not None:
         order = order[wanted[order]]
         places = np.cumsum(wanted) - 1
     updates = rows.by_resolution()
     keys = history.keys_of(rows)
-    out = np.empty((len(order), kernel.N_FEATURES), np.float32)
     entered = kernel.sweep(
         order, places[order], updates, *rows.arrays(), keys, history.sums, history.times, history.streaks, out
     )
@@ -227,6 +227,6 @@ def features_of_request(
             updates = updates[~np.isin(updates, list(entered))]
     else:
         updates = np.empty(0, np.int64)
-    out = np.empty((len(asked), kernel.N_FEATURES), np.float32)
+    out = rows.room(wanted)
     kernel.sweep(wanted[order], order, updates, *rows.arrays(), keys.reshape(len(rows), -1), sums, times, streaks, out)
     return out

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, features
+from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS
+from features.own import OwnColumn, all_features
 from models.artefact import HeadParts
 from models.booster import Booster
 from models.heads import Calibration, Head
@@ -21,14 +22,7 @@ __all__ = ["Fitted", "Recipe", "fit_head", "usable_columns"]
 Array = npt.NDArray[Any]
 
 _DAY_US = 86_400e6
-_STAGE = {
-    "learning_rate": 0.05,
-    "num_leaves": 6,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 1.0,
-    "feature_fraction_bynode": 0.3,
-    "max_bin": 47,
-}
+_STAGE = {"learning_rate": 0.05, "num_leaves": 6, "feature_fraction": 1.0, "max_bin": 47}
 _MANY = 200_000  # attempts, from which on there is enough to grow larger trees
 _STAGE_OF_MANY = {"num_leaves": 15, "max_bin": 127, "learning_rate": 0.08}
 _EVIDENCE = (*EVIDENCE_NUMBERS, *EVIDENCE_CODES)
@@ -71,15 +65,21 @@ class Fitted:
         return {names[place]: round(float(shares[place]), 5) for place in order}
 
 
-def usable_columns(matrix: Array, span_us: float) -> tuple[int, ...]:
-    """Features that vary in these rows, say what no earlier one says, and whose cycle, if any, fits twice into their time."""
+def usable_columns(
+    matrix: Array, span_us: float, own: tuple[OwnColumn, ...] = (), left_out: Collection[str] = ()
+) -> tuple[int, ...]:
+    """Features that vary in these rows, say what no earlier one says, and whose cycle, if any, fits twice into their time.
+
+    None of those that are to be `left_out`.
+    """
     usable, said = [], set()
-    for column, feature in enumerate(features()):
+    for column, feature in enumerate(all_features(own)):
         values = matrix[:, column]
         seen = values[~np.isnan(values)]
         told = hashlib.sha256(np.where(np.isnan(values), np.float32(np.nan), values).tobytes()).digest()
         if (
-            len(seen)
+            feature.name not in left_out
+            and len(seen)
             and (seen.min() < seen.max() or len(seen) < len(values))
             and feature.cycle_days * 2 <= span_us / _DAY_US
             and told not in said
@@ -106,8 +106,8 @@ def fit_head(
     """
     import lightgbm as lgb
 
-    names = [feature.name for feature in features()] + list(_EVIDENCE)
-    coded = {f.name for f in features() if f.categories} | set(EVIDENCE_CODES)
+    names = [feature.name for feature in all_features(settings.own)] + list(_EVIDENCE)
+    coded = {f.name for f in all_features(settings.own) if f.categories} | set(EVIDENCE_CODES)
     columns = list(recipe.columns)
     binary = len(classes) == 2
     parameters = {
@@ -129,11 +129,18 @@ def fit_head(
         "verbose": -1,
     }
     if recipe.stage:
-        parameters |= _STAGE
-        if len(answer) > _MANY:
-            parameters |= _STAGE_OF_MANY
+        parameters |= _STAGE | (_STAGE_OF_MANY if len(answer) > _MANY else {})
+        parameters |= {
+            "min_data_in_leaf": settings.stage_min_data_in_leaf,
+            "feature_fraction_bynode": settings.stage_feature_fraction,
+            "learning_rate": settings.stage_learning_rate or parameters["learning_rate"],
+            "num_leaves": settings.stage_num_leaves or parameters["num_leaves"],
+        }
     if not binary:
         parameters["num_class"] = len(classes)
+    held = settings.monotone_of(classes[0])
+    if held:
+        parameters["monotone_constraints"] = [held.get(names[column], 0) for column in columns]
     label = _label(answer, binary)
     data = lgb.Dataset(
         _chosen(matrix, columns),

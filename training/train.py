@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES, OUTCOMES
-from features.definitions import features
 from features.errors import BadInput
 from features.history import History, features_in_passing
-from features.kernel import N_FEATURES
+from features.own import OwnColumn, all_features
 from features.rows import Encoder, Rows
 from models.additive import Additive
 from models.artefact import Artefact, HeadParts
@@ -31,6 +31,7 @@ from training.baselines import LinearBaseline, prior, rate_table
 from training.calibrate import blend_of, calibrate, log_losses
 from training.code_text import fit_code_text
 from training.fit import Fitted, Recipe, fit_head, usable_columns
+from training.labels import label_report, matured
 from training.metrics import Resampler
 from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
 from training.reasons import fit_reasons, plausible_reasons, refit_reasons
@@ -60,11 +61,21 @@ class Prepared:
     matrix: Array
     payment: Array
     history: History
+    mature_us: int = 0
+
+    @cached_property
+    def outcome(self) -> Array:
+        """Codes, as in Rows; −1 also where the outcome is not final yet (`training.labels.matured`)."""
+        return self._matured[0]
 
     @property
-    def outcome(self) -> Array:
-        """Codes, as in Rows."""
-        return self.rows.outcome
+    def known_at(self) -> Array:
+        """When each outcome was final, microseconds; PENDING where it is not."""
+        return self._matured[1]
+
+    @cached_property
+    def _matured(self) -> tuple[Array, Array]:
+        return matured(self.rows, self.mature_us)
 
 
 @dataclass(frozen=True)
@@ -80,14 +91,24 @@ class Trained:
     example: pd.DataFrame
 
 
-def prepare(table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
-    """Features of every attempt, each as things stood at its `created_at`."""
+def prepare(
+    table: pd.DataFrame,
+    encoder: Encoder | None = None,
+    own: tuple[OwnColumn, ...] = (),
+    *,
+    mature_minutes: float = 0.0,
+) -> Prepared:
+    """Features of every attempt, each as things stood at its `created_at`; by a new encoder, if none is given, with `own`.
+
+    Outcomes are final after `mature_minutes`.
+    """
     ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
-    encoder = encoder or Encoder.fit(ordered)
+    encoder = encoder or Encoder.fit(ordered, own)
     rows = encoder.from_table(ordered)
     history = History()
     matrix = features_in_passing(rows, history)
-    return Prepared(ordered, encoder, rows, matrix, np.unique(ordered["payment_id"], return_inverse=True)[1], history)
+    payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
+    return Prepared(ordered, encoder, rows, matrix, payment, history, round(mature_minutes * 60e6))
 
 
 def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: None) -> Trained:
@@ -97,13 +118,13 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     """
     began = time.perf_counter()
     check_enough(table)
-    data = prepare(table)
-    tell(f"features: {N_FEATURES} of {len(table):,} attempts in {time.perf_counter() - began:.1f} s")
+    data = prepare(table, own=settings.own, mature_minutes=settings.mature_minutes)
+    tell(f"features: {data.matrix.shape[1]} of {len(table):,} attempts in {time.perf_counter() - began:.1f} s")
     outcome = data.outcome
     split = split_by_time(
         data.payment,
         data.rows.created,
-        data.rows.resolved,
+        data.known_at,
         (settings.stop_share, settings.calibrate_share, settings.test_share),
     )
     _enough_in_slices(outcome, split)
@@ -122,6 +143,7 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     judged = Judged(outcome[test], data.payment[test], resamples=settings.resamples, seed=settings.seed)
     tell(f"judging on {int(test.sum()):,} attempts of the last {settings.test_share:.0%} of payments")
     report = _report(data, split, judged, told, recipe, settings)
+    report["labels"] = label_report(data.table, data.rows, settings.mature_minutes)
     serving = validated
     refitted = len(table) < settings.refit_below_rows
     if refitted:
@@ -199,7 +221,8 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
     outcome, matrix = data.outcome, data.matrix
     fit, stop = split["fit"] & (outcome >= 0), split["stop"] & (outcome >= 0)
     created = data.rows.created[fit]
-    columns = usable_columns(matrix[fit], float(created.max() - created.min()))
+    span = float(created.max() - created.min())
+    columns = usable_columns(matrix[fit], span, settings.own, settings.left_out)
     recipe, rounds = Recipe(columns), None
     if len(outcome) < settings.select_below_rows:
         tell(f"{len(outcome):,} attempts are few: choosing among {len(columns)} features by cross-validation")
@@ -228,7 +251,9 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
             )  # fmt: skip
             curves, share = None, 0.0
             if seen.sum() < settings.curves_below_rows:
-                curves = fit_additive(matrix[seen], answer[seen] == 0, columns)
+                curves = fit_additive(
+                    matrix[seen], answer[seen] == 0, columns, settings.own, settings.monotone_of(name)
+                )
                 scores = trees.parts.head().scores(matrix[held])[:, 0]
                 share = share_of_additive(scores, curves(matrix[held]), answer[held] == 0)
             heads[name] = replace(trees, parts=_beside(trees.parts, curves, share), curves=share)
@@ -289,6 +314,8 @@ def _blended(
         blend(direct, staged)[:, None], (~won).astype(int), payment, resamples=settings.resamples, seed=settings.seed
     )
     slope, bias = float(found.weights[0, 0]), float(found.bias[0])
+    if slope < 0.0 and settings.monotone:
+        slope, bias, said = 1.0, 0.0, "left as it is: it would turn round what was to rise or fall"
     notes["calibration of success"] = said
     return Blend(slope * blend.bias + bias, slope * blend.direct, slope * blend.staged), notes
 
@@ -308,7 +335,8 @@ def _refit(
         columns, seen = found.parts.columns, matrix[rows]
         kind = recipe if name == "success" else Recipe(columns, stage=True)
         trees = fit_head(seen, answer[rows], found.parts.classes, kind, alone, rounds=found.rounds).parts
-        curves = fit_additive(seen, answer[rows] == 0, columns) if found.curves else None
+        held = settings.monotone_of(name)
+        curves = fit_additive(seen, answer[rows] == 0, columns, settings.own, held) if found.curves else None
         return _beside(trees, curves, found.curves)
 
     with ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool:
@@ -321,19 +349,21 @@ def _report(
     outcome = data.outcome
     before = (outcome >= 0) & (split.slices >= 0) & ~split["test"]
     test = split["test"] & (outcome >= 0)
-    usable = usable_columns(data.matrix[before], float(np.ptp(data.rows.created[before])))
+    span = float(np.ptp(data.rows.created[before]))
+    usable = usable_columns(data.matrix[before], span, settings.own, settings.left_out)
     others = {
         "prior": prior(outcome[before], int(test.sum())),
         "success rate by country, method and route": rate_table(_cells(data.table), outcome, before, test),
-        "logistic regression": LinearBaseline(usable, settings.seed).outcome_probability(
+        "logistic regression": LinearBaseline(usable, settings.seed, settings.own).outcome_probability(
             data.matrix, outcome, before, test
         ),
     }
     against = {name: compare(judged, told, other) for name, other in others.items()}
     return {
         "attempts": len(outcome),
-        "pending": int((outcome < 0).sum()),
-        "unclassified": int((outcome == 5).sum()),
+        "pending": int((data.rows.outcome < 0).sum()),
+        "not_final": int(((outcome < 0) & (data.rows.outcome >= 0)).sum()),
+        "unclassified": int((data.rows.outcome == 5).sum()),
         "purged": split.purged,
         "window": [str(data.table["created_at"].iloc[0]), str(data.table["created_at"].iloc[-1])],
         "slices": {
@@ -343,8 +373,8 @@ def _report(
             }
             for place, name in enumerate(SLICES)
         },
-        "outcomes": {name: int((outcome == code).sum()) for code, name in enumerate((*OUTCOMES, "unclassified"))},
-        "features": [features()[column].name for column in recipe.columns],
+        "outcomes": {name: int((data.rows.outcome == code).sum()) for code, name in enumerate((*OUTCOMES, "unclassified"))},
+        "features": [all_features(settings.own)[column].name for column in recipe.columns],
         "extra_trees": recipe.extra_trees,
         "quality": {
             "model": _plain(quality(judged, told)),
