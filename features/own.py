@@ -125,8 +125,7 @@ def _parts(where: str, told: object, faults: list[Fault]) -> Sequence[str]:
     if not isinstance(told, Mapping):
         faults.append(Fault(where, "label, unit, group and kind"))
         return ("",) * len(_PARTS)
-    for name in told.keys() - {*_PARTS}:
-        faults.append(Fault(f"{where}.{name}", f"one of {', '.join(_PARTS)}"))
+    faults += [Fault(f"{where}.{name}", f"one of {', '.join(_PARTS)}") for name in told.keys() - {*_PARTS}]
     parts: dict[str, Any] = {name: told.get(name) for name in _PARTS}
     if parts["unit"] is None and parts["kind"] == "categorical":
         parts["unit"] = "category"

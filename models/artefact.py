@@ -151,7 +151,8 @@ def load(folder: Path) -> Artefact:
                 own,
             ),
             heads={
-                name: _head(folder, "", name, head, files, len(told["features"])) for name, head in told["heads"].items()
+                name: _head(folder, "", name, head, files, len(told["features"]))
+                for name, head in told["heads"].items()
             },
             validated={
                 name: _head(folder, "validated/", name, head, files, len(told["features"]))
@@ -208,7 +209,9 @@ def _is_in(file: Path, name: str, folder: Path) -> bool:
 
 def _own(told: Mapping[str, Any]) -> tuple[OwnColumn, ...]:
     """The merchant's own columns in a model's description; models made before there were any have none."""
-    declared = {one["name"]: {name: one[name] for name in one if name != "name"} for one in told["encoder"].get("own", ())}
+    declared = {
+        one["name"]: {name: one[name] for name in one if name != "name"} for one in told["encoder"].get("own", ())
+    }
     try:
         return read_own(declared)
     except BadInput as bad:

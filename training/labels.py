@@ -140,14 +140,12 @@ def _implausible(table: pd.DataFrame, rows: Rows) -> list[str]:
             rest = int(by_code[key] - n) / others
             low, high = _wilson(int(n), mine)
             if low is not None and low > max(_TIMES_OTHERS * rest, rest + 0.1):
-                said.append(
-                    (
-                        n / mine - rest,
-                        f"{spoken} {one!r} gives code {told!r}{f' ({where})' if where else ''} for {n / mine:.0%} of its "
-                        f"{mine:,} declines [{low:.0%}, {high:.0%}], the others for {rest:.0%} of {others:,}: "
-                        "its codes may not say why",
-                    )
+                where_told = f" ({where})" if where else ""
+                text = (
+                    f"{spoken} {one!r} gives code {told!r}{where_told} for {n / mine:.0%} of its {mine:,} declines "
+                    f"[{low:.0%}, {high:.0%}], the others for {rest:.0%} of {others:,}: its codes may not say why"
                 )
+                said.append((n / mine - rest, text))
     return [text for _, text in sorted(said, key=lambda one: -one[0])[:_MOST_WARNINGS]]
 
 

@@ -16,7 +16,10 @@ from training.constraints import left_out, read_monotone
 
 __all__ = ["TrainSettings", "as_config", "read_settings"]
 
-_STRUCTURED = ("own_columns", "monotone")  # told as a mapping in a file; kept, and told on a command line, as one line of YAML
+_STRUCTURED = (
+    "own_columns",
+    "monotone",
+)  # told as a mapping in a file; kept, and told on a command line, as one line of YAML
 
 
 def _setting(default: Any, unit: str, meaning: str, low: float | None = None, high: float | None = None) -> Any:
@@ -76,7 +79,9 @@ class TrainSettings:
         0.0,
         43_200.0,
     )
-    folds: int = _setting(4, "folds", "blocks of time that tune, backtest and ablate judge on, one after another", 2, 20)
+    folds: int = _setting(
+        4, "folds", "blocks of time that tune, backtest and ablate judge on, one after another", 2, 20
+    )
     gap_hours: float = _setting(
         1.0, "hours", "time before each block that is not learnt from, for outcomes to become known", 0.0, 720.0
     )

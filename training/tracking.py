@@ -131,7 +131,9 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
     client = mlflow.MlflowClient()
     version = str(info.registered_model_version)
     client.set_registered_model_alias(settings.model_name, "challenger", version)
-    client.set_model_version_tag(settings.model_name, version, "features", fingerprint_with(trained.artefact.encoder.own))
+    client.set_model_version_tag(
+        settings.model_name, version, "features", fingerprint_with(trained.artefact.encoder.own)
+    )
     return Logged(run_id, version, Path())
 
 

@@ -42,7 +42,7 @@ from training.split import SLICES, Split, split_by_time
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prepared", "Trained", "check_enough", "prepare", "train"]
+__all__ = ["Prepared", "Trained", "check_enough", "fit_outcome_model", "prepare", "train"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
@@ -127,17 +127,8 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         data.known_at,
         (settings.stop_share, settings.calibrate_share, settings.test_share),
     )
-    _enough_in_slices(outcome, split)
-    fitted, recipe = _fit_heads(data, split, settings, tell)
+    judged_model, fitted, recipe, notes = fit_outcome_model(data, split, settings, tell)
     validated = {name: found.parts for name, found in fitted.items()}
-    shares = _category_shares(outcome)
-    heads = {name: part.head() for name, part in validated.items()}
-    stages = tuple(heads[name] for name in STAGES) if STAGES[0] in heads else None
-    judged_model = OutcomeModel(heads["success"], stages, None, shares)
-    blend, notes = _blended(judged_model, data, split, settings)
-    for name, note in notes.items():
-        tell(f"{name}: {note}")
-    judged_model = replace(judged_model, blend=blend)
     test = split["test"] & (outcome >= 0)
     told = judged_model.outcome_probability(data.matrix[test])
     judged = Judged(outcome[test], data.payment[test], resamples=settings.resamples, seed=settings.seed)
@@ -168,8 +159,8 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         encoder=data.encoder,
         heads=serving,
         validated=validated,
-        blend=blend,
-        category_shares=shares,
+        blend=judged_model.blend,
+        category_shares=_category_shares(outcome),
         history=data.history.keep(settings.keep_customers),
         code_text=texts,
         ways=_ways(data.table),
@@ -196,6 +187,25 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     )
 
 
+def fit_outcome_model(
+    data: Prepared, split: Split, settings: TrainSettings, tell: Tell = lambda _: None, *, reasons: bool = True
+) -> tuple[OutcomeModel, dict[str, Fitted], Recipe, dict[str, str]]:
+    """What tells outcomes, fitted, blended and calibrated on its slices; its heads, its recipe, and what was found on the way.
+
+    The head for the reason is among the heads if `reasons` are wanted. Raises BadInput where a slice holds too little.
+    """
+    _enough_in_slices(data.outcome, split)
+    fitted, recipe = _fit_heads(data, split, settings, tell, reasons=reasons)
+    heads = {name: found.parts.head() for name, found in fitted.items()}
+    stages = tuple(heads[name] for name in STAGES) if STAGES[0] in heads else None
+    shares = _category_shares(data.outcome[(split.slices >= 0) & ~split["test"]])
+    model = OutcomeModel(heads["success"], stages, None, shares)
+    blend, notes = _blended(model, data, split, settings)
+    for name, note in notes.items():
+        tell(f"{name}: {note}")
+    return replace(model, blend=blend), fitted, recipe, notes
+
+
 def check_enough(table: pd.DataFrame, source: str = "attempts") -> None:
     """Raises BadInput, naming the source, where there are too few attempts with an outcome to learn from."""
     known = int(table["outcome"].notna().sum()) if "outcome" in table else 0
@@ -217,7 +227,9 @@ def _enough_in_slices(outcome: Array, split: Split) -> None:
             )
 
 
-def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell) -> tuple[dict[str, Fitted], Recipe]:
+def _fit_heads(
+    data: Prepared, split: Split, settings: TrainSettings, tell: Tell, *, reasons: bool
+) -> tuple[dict[str, Fitted], Recipe]:
     outcome, matrix = data.outcome, data.matrix
     fit, stop = split["fit"] & (outcome >= 0), split["stop"] & (outcome >= 0)
     created = data.rows.created[fit]
@@ -261,7 +273,7 @@ def _fit_heads(data: Prepared, split: Split, settings: TrainSettings, tell: Tell
                 f"{name} head: {trees.rounds} trees, from {int((answer[seen] == 0).sum()):,} failures; "
                 f"curves count {share:.0%} beside them"
             )
-        found = fit_reasons(data, split, columns, settings)
+        found = fit_reasons(data, split, columns, settings) if reasons else None
         if found is not None:
             heads["reason"] = found
             tell(f"reason head: {found.rounds} trees for each of {len(found.parts.classes)} reasons")
@@ -373,7 +385,9 @@ def _report(
             }
             for place, name in enumerate(SLICES)
         },
-        "outcomes": {name: int((data.rows.outcome == code).sum()) for code, name in enumerate((*OUTCOMES, "unclassified"))},
+        "outcomes": {
+            name: int((data.rows.outcome == code).sum()) for code, name in enumerate((*OUTCOMES, "unclassified"))
+        },
         "features": [all_features(settings.own)[column].name for column in recipe.columns],
         "extra_trees": recipe.extra_trees,
         "quality": {
