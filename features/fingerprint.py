@@ -10,9 +10,10 @@ import numpy as np
 
 from features import kernel
 from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, KEYS, RAW_CODES, RAW_NUMBERS, features
+from features.own import OwnColumn
 from features.rows import Rows
 
-__all__ = ["fingerprint", "golden_rows"]
+__all__ = ["fingerprint", "fingerprint_with", "golden_rows"]
 
 _N = 120
 
@@ -48,6 +49,14 @@ def golden_rows() -> tuple[Rows, np.ndarray]:
         position=np.arange(_N),
     )
     return rows, keys.astype(np.int32)
+
+
+def fingerprint_with(own: tuple[OwnColumn, ...]) -> str:
+    """The fingerprint of the features that everybody has together with a merchant's own; without any, that of the others."""
+    if not own:
+        return fingerprint()
+    said = [fingerprint(), [(column.name, column.unit, column.group, column.kind) for column in own]]
+    return "sha256:" + hashlib.sha256(json.dumps(said, separators=(",", ":")).encode()).hexdigest()
 
 
 @cache

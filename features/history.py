@@ -210,6 +210,7 @@ def features_in_passing(
     """
     order = np.lexsort((rows.position, rows.created)).astype(np.int64)
     places = np.arange(len(rows))
+    out = rows.room(places if wanted is None else np.flatnonzero(wanted), into)
     if wanted is not None:
         order = order[wanted[order]]
         places = np.cumsum(wanted) - 1
@@ -217,7 +218,6 @@ def features_in_passing(
     if others is not None:
         rows, keys = others.beside(rows, keys, history.slots_for)
     updates = rows.by_resolution()
-    out = np.empty((len(order), kernel.N_FEATURES), np.float32) if into is None else into
     entered = 0
     for first in range(0, len(order), _AT_ONCE):
         some = order[first : first + _AT_ONCE]
@@ -290,6 +290,6 @@ def features_over(rows: Rows, looked: Looked, asked: Sequence[int], *, entered: 
         if entered:
             updates = updates[~np.isin(updates, list(entered))]
         past = looked.sums.copy(), looked.times.copy(), looked.streaks.copy()
-    out = np.empty((len(asked), kernel.N_FEATURES), np.float32)
+    out = rows.room(wanted)
     kernel.sweep(wanted[order], order, updates, *rows.arrays(), looked.keys, *past, out)
     return out

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from features.columns import OUTCOMES
 from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, KEYS, RAW_CODES, RAW_NUMBERS, Key
-from features.kernel import PENDING
+from features.kernel import N_FEATURES, PENDING
+from features.own import OwnColumn
 from features.places import countries, currencies
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ class Rows:
     explained the failure, -1 unknown. `reason`: code, -1 unknown. `numbers` (n, 11) and `codes` (n, 13) in the order of
     RAW_NUMBERS and RAW_CODES; NaN and -1 where missing or never seen. `reference` (n, 3): minor units per major one, usual
     amount (log2 of major units), offset of the buyer's clock (microseconds). `previous`: row of the payment's attempt
-    before, -1 at its first. `keys`: for each of KEYS, which name each row has (-1: none), and the names.
+    before, -1 at its first. `keys`: for each of KEYS, which name each row has (-1: none), and the names. `own` (n, k): values
+    and codes of a merchant's own columns, float32, NaN where missing or never seen; None where there are none.
     """
 
     created: Array
@@ -59,6 +61,7 @@ class Rows:
     previous: Array
     position: Array
     keys: tuple[tuple[Array, Sequence[str]], ...] = ()
+    own: Array | None = None
 
     def __len__(self) -> int:
         return len(self.created)
@@ -81,6 +84,21 @@ class Rows:
     def known(self) -> tuple[Array, ...]:
         """What the kernel takes to let outcomes enter the past."""
         return (self.resolved, self.outcome, self.numbers, self.reference)
+
+    def room(self, wanted: Array, into: Array | None = None) -> Array:
+        """A matrix for the features of the rows `wanted`, shape (len(wanted), n_features), `into` if given.
+
+        Own columns are filled in.
+        """
+        if into is not None:
+            if self.own is not None:
+                into[:, N_FEATURES:] = self.own[wanted]
+            return into
+        if self.own is None:
+            return np.empty((len(wanted), N_FEATURES), np.float32)
+        out = np.empty((len(wanted), N_FEATURES + self.own.shape[1]), np.float32)
+        out[:, N_FEATURES:] = self.own[wanted]
+        return out
 
     def by_resolution(self) -> Array:
         """Rows whose outcome is known, in the order in which it became known."""
@@ -129,9 +147,10 @@ class Counts:
     amounts: Mapping[str, tuple[Array, Array]]
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Counts:
-        """Counts of a checked table of attempts."""
-        values = {name: _counts(table, name) for name in (*RAW_CODES, *EVIDENCE_CODES, "reason")}
+    def of(cls, table: pd.DataFrame, own: tuple[OwnColumn, ...] = ()) -> Counts:
+        """Counts of a checked table of attempts, which holds the `own` columns, too."""
+        coded = [column.name for column in own if column.kind == "categorical"]
+        values = {name: _counts(table, name) for name in (*RAW_CODES, *EVIDENCE_CODES, "reason", *coded)}
         amount = table["amount_minor"].to_numpy(np.float64)
         index, currencies_seen = _distinct(table, "currency")
         amounts = {}
@@ -161,19 +180,20 @@ class Encoder:
     """What must be remembered to turn attempts into arrays.
 
     `vocabularies`: values with a code of their own, by column, most frequent first; `response_code` is "scheme:code".
-    `usual_log2`: median of log2(amount in major units), by currency.
+    `usual_log2`: median of log2(amount in major units), by currency. `own`: a merchant's own columns.
     """
 
     vocabularies: Mapping[str, tuple[str, ...]]
     usual_log2: Mapping[str, float]
+    own: tuple[OwnColumn, ...] = ()
 
     @classmethod
-    def fit(cls, table: pd.DataFrame) -> Encoder:
-        """Learn vocabularies and usual amounts from a checked table of attempts."""
-        return cls.counted(Counts.of(table))
+    def fit(cls, table: pd.DataFrame, own: tuple[OwnColumn, ...] = ()) -> Encoder:
+        """Learn vocabularies and usual amounts from a checked table of attempts, which holds the `own` columns, too."""
+        return cls.counted(Counts.of(table, own), own)
 
     @classmethod
-    def counted(cls, counts: Counts) -> Encoder:
+    def counted(cls, counts: Counts, own: tuple[OwnColumn, ...] = ()) -> Encoder:
         """The same, from what was counted of the table, in one piece or in several."""
         by_column = dict(counts.values)
         shared: dict[str, int] = {}
@@ -192,7 +212,7 @@ class Encoder:
             middle = [(passed[-1] - 1) // 2, passed[-1] // 2]
             amount = amounts[np.searchsorted(passed, middle, side="right")] / scale.get(currency, 100.0)
             usual[currency] = float(np.median(np.log2(np.maximum(amount, 1e-6))))
-        return cls(vocabularies, usual)
+        return cls(vocabularies, usual, own)
 
     @cached_property
     def codes(self) -> dict[str, dict[str | None, int]]:
@@ -244,7 +264,7 @@ class Encoder:
         # One array of each kind, then views into it: making an array costs more than what is in it
         whole = np.array([created, resolved, outcome, reason, previous, [*range(n)]], np.int64)
         real = np.array(numbers + reference + duration, np.float64)
-        return Rows(
+        rows = Rows(
             whole[0],
             whole[1],
             whole[2],
@@ -256,6 +276,37 @@ class Encoder:
             whole[4],
             whole[5],
         )
+        if self.own:
+            rows.own = np.array([self._own_of(fields) for fields in attempts], np.float64).astype(np.float32)
+        return rows
+
+    def _own_of(self, fields: Fields) -> list[float]:
+        """Own columns of one attempt; a value of another kind than was declared says nothing."""
+        told = []
+        for column in self.own:
+            value = fields.get(column.name)
+            if column.kind == "categorical":
+                told.append(self.codes[column.name].get(value, _NAN) if isinstance(value, str) else _NAN)
+            else:
+                told.append(float(value) if isinstance(value, int | float) else _NAN)
+        return told
+
+    def _own_of_table(self, table: pd.DataFrame) -> Array | None:
+        """Own columns of a table, as `_own_of` has them; None where there are none."""
+        import pandas as pd
+
+        if not self.own:
+            return None
+        out = np.full((len(table), len(self.own)), _NAN)
+        for c, column in enumerate(self.own):
+            if column.name not in table:
+                continue
+            coded = isinstance(table[column.name].dtype, pd.CategoricalDtype)
+            if column.kind == "categorical" and coded:
+                out[:, c] = self._look_up(table, column.name, self.codes[column.name], _NAN)
+            elif column.kind == "numeric" and not coded:
+                out[:, c] = _floats(table, column.name)
+        return out.astype(np.float32)
 
     def from_ended(self, attempts: Sequence[Fields]) -> Rows:
         """Rows of one or more attempts whose outcome is told, of whatever payments, with the names of their slots.
@@ -296,6 +347,7 @@ class Encoder:
             previous=_previous(table, created),
             position=np.arange(n),
             keys=keys,
+            own=self._own_of_table(table),
         )
 
     def evidence(self, attempts: Sequence[Fields]) -> Array:

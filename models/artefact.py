@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from features.definitions import feature_names
-from features.errors import ArtifactMismatch
-from features.fingerprint import fingerprint
+from features.errors import ArtifactMismatch, BadInput
+from features.fingerprint import fingerprint_with
 from features.history import History
+from features.own import OwnColumn, all_features, described, read_own
 from features.rows import Encoder
 from features.taxonomy import reasons
 from models.additive import Additive
@@ -103,14 +103,15 @@ def save(artefact: Artefact, folder: Path) -> None:
     if artefact.code_text is not None:
         artefact.code_text.save(folder / "code_texts.npz")
     if artefact.golden:
-        told = json.dumps(list(artefact.golden), ensure_ascii=False, indent=1, allow_nan=False)
-        (folder / "golden.json").write_text(told, encoding="utf-8")
-    described = {
+        golden = json.dumps(list(artefact.golden), ensure_ascii=False, indent=1, allow_nan=False)
+        (folder / "golden.json").write_text(golden, encoding="utf-8")
+    told = {
         "encoder": {
             "vocabularies": {name: list(values) for name, values in artefact.encoder.vocabularies.items()},
             "usual_log2": dict(artefact.encoder.usual_log2),
+            "own": described(artefact.encoder.own),
         },
-        "features": list(feature_names()),
+        "features": [feature.name for feature in all_features(artefact.encoder.own)],
         "heads": {name: _described(part) for name, part in artefact.heads.items()},
         "validated": {name: _described(part) for name, part in artefact.validated.items()},
         "blend": asdict(artefact.blend),
@@ -120,7 +121,7 @@ def save(artefact: Artefact, folder: Path) -> None:
         "about": dict(artefact.about),
         "plausible": dict(artefact.plausible),
     }
-    (folder / "model.json").write_text(json.dumps(described, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / "model.json").write_text(json.dumps(told, ensure_ascii=False, indent=1), encoding="utf-8")
     write_manifest(folder)
 
 
@@ -131,7 +132,8 @@ def write_manifest(folder: Path) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "manifest.json"
     }
-    manifest = {"format": FORMAT, "fingerprint": fingerprint(), "files": files}
+    own = _own(json.loads((folder / "model.json").read_text(encoding="utf-8")))
+    manifest = {"format": FORMAT, "fingerprint": fingerprint_with(own), "files": files}
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
@@ -140,15 +142,21 @@ def load(folder: Path) -> Artefact:
     files = _checked_files(folder)
     try:
         told = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-        _same_features(told["features"], files)
+        own = _own(told)
+        _same_features(told["features"], own, files)
         return Artefact(
             encoder=Encoder(
                 {name: tuple(values) for name, values in told["encoder"]["vocabularies"].items()},
                 told["encoder"]["usual_log2"],
+                own,
             ),
-            heads={name: _head(folder, "", name, head, files) for name, head in told["heads"].items()},
+            heads={
+                name: _head(folder, "", name, head, files, len(told["features"]))
+                for name, head in told["heads"].items()
+            },
             validated={
-                name: _head(folder, "validated/", name, head, files) for name, head in told["validated"].items()
+                name: _head(folder, "validated/", name, head, files, len(told["features"]))
+                for name, head in told["validated"].items()
             },
             blend=Blend(**{name: float(weight) for name, weight in told["blend"].items()}),
             category_shares=tuple(told["category_shares"]),
@@ -199,16 +207,27 @@ def _is_in(file: Path, name: str, folder: Path) -> bool:
     return there.is_relative_to(root) and there == root / name
 
 
-def _same_features(names: Sequence[str], files: Mapping[str, Any]) -> None:
-    here, there = feature_names(), tuple(names)
+def _own(told: Mapping[str, Any]) -> tuple[OwnColumn, ...]:
+    """The merchant's own columns in a model's description; models made before there were any have none."""
+    declared = {
+        one["name"]: {name: one[name] for name in one if name != "name"} for one in told["encoder"].get("own", ())
+    }
+    try:
+        return read_own(declared)
+    except BadInput as bad:
+        raise ArtifactMismatch(f"model.json: {bad}") from None
+
+
+def _same_features(names: Sequence[str], own: tuple[OwnColumn, ...], files: Mapping[str, Any]) -> None:
+    here, there = tuple(feature.name for feature in all_features(own)), tuple(names)
     if here != there:
         gone, new = [n for n in there if n not in here], [n for n in here if n not in there]
         told = ", ".join([*(f"it knows {name!r}" for name in gone[:3]), *(f"it lacks {name!r}" for name in new[:3])])
         raise ArtifactMismatch(f"the model was made of other features ({told or 'in another order'}); train again")
-    if files["manifest"]["fingerprint"] != fingerprint():
+    if files["manifest"]["fingerprint"] != fingerprint_with(own):
         raise ArtifactMismatch(
             f"the model's features are computed otherwise here ({files['manifest']['fingerprint'][:19]}… there, "
-            f"{fingerprint()[:19]}… here); train again, or run the code that made it"
+            f"{fingerprint_with(own)[:19]}… here); train again, or run the code that made it"
         )
 
 
@@ -221,7 +240,9 @@ def _described(part: HeadParts) -> dict[str, Any]:
     }
 
 
-def _head(folder: Path, place: str, name: str, told: Mapping[str, Any], files: Mapping[str, Any]) -> HeadParts:
+def _head(
+    folder: Path, place: str, name: str, told: Mapping[str, Any], files: Mapping[str, Any], columns: int
+) -> HeadParts:
     file = f"{place}{name}.txt"
     if file not in files:
         raise ArtifactMismatch(f"{folder}: {file!r} is in model.json and not in the manifest")
@@ -232,7 +253,7 @@ def _head(folder: Path, place: str, name: str, told: Mapping[str, Any], files: M
         tuple(told["columns"]),
         tuple(told["classes"]),
         Calibration(np.array(calibration["weights"], float), np.array(calibration["bias"], float)),
-        None if told["additive"] is None else Additive.from_json(told["additive"], len(feature_names())),
+        None if told["additive"] is None else Additive.from_json(told["additive"], columns),
     )
 
 

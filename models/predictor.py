@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from features.fingerprint import fingerprint
+from features.fingerprint import fingerprint_with
 from features.history import History, Looked, features_over, look_up
 from features.kernel import N_FEATURES
+from features.own import OwnColumn, as_columns
 from features.past import Past
 from features.rows import Encoder, slot_names
 from features.taxonomy import reasons
@@ -20,7 +21,7 @@ from models.code_text import CodeText
 from models.golden import check_golden
 from models.grounds import Asked, Chances
 from models.heads import OutcomeModel
-from models.means import MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD
+from models.means import CHOSEN, MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD, OWN_GROUPS_OF
 
 __all__ = ["MATURE_US", "Predictor", "what_if"]
 
@@ -34,16 +35,22 @@ _SHARED = ("currency", "country", "amount_minor", "customer_id")
 
 
 def what_if(
-    attempt: Mapping[str, Any], candidate: Mapping[str, Any], at: int, earlier: Sequence[Mapping[str, Any]] = ()
+    attempt: Mapping[str, Any],
+    candidate: Mapping[str, Any],
+    at: int,
+    earlier: Sequence[Mapping[str, Any]] = (),
+    own: Sequence[OwnColumn] = (),
 ) -> Fields:
     """The attempt that a candidate would be, begun `at` (microseconds) plus its wait.
 
     What the candidate names replaces the attempt's own. With another method, what belonged to the old one (the card, its
     issuer, its route, authentication and stored credential) does not carry over: it is missing unless the candidate says
     it, or one of the payment's `earlier` attempts paid by that method, and so showed the card. With another authentication,
-    its steps and what excused from it do not carry over.
+    its steps and what excused from it do not carry over. So it is with a merchant's `own` columns, by their group.
     """
     changed = {**attempt}
+    if own:
+        _leave_own(changed, candidate, own)
     method = candidate.get("method", attempt["method"])
     if method != attempt["method"]:
         for name in (*MEANS, *OF_THE_METHOD):
@@ -57,6 +64,15 @@ def what_if(
     changed |= {name: value for name in MEANS if (value := candidate.get(name)) is not None}
     changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
     return changed
+
+
+def _leave_own(changed: Fields, candidate: Mapping[str, Any], own: Sequence[OwnColumn]) -> None:
+    """Take out of an attempt's fields the own columns that belong to what a candidate changes."""
+    other = [name for name in CHOSEN if (value := candidate.get(name)) is not None and value != changed.get(name)]
+    gone = {group for name in other for group in OWN_GROUPS_OF[name]}
+    for column in own:
+        if column.group in gone:
+            changed.pop(column.name, None)
 
 
 def _ended(past: Mapping[str, Any]) -> int:
@@ -103,7 +119,8 @@ class Predictor:
         code_text: CodeText | None = None,
         plausible: Mapping[str, float] | None = None,
     ) -> None:
-        self.fingerprint = fingerprint()
+        self.fingerprint = fingerprint_with(encoder.own)
+        self.extra_columns = as_columns(encoder.own)
         self.code_text = code_text
         self.plausible = plausible
         self.encoder, self.history = encoder, history
@@ -133,7 +150,8 @@ class Predictor:
         candidates: Sequence[Mapping[str, Any]],
     ) -> list[str]:
         """The names of the slots that questions about these look at, none twice."""
-        asked = [what_if(attempt, one, attempt["created_at"], previous) for one in candidates]
+        at, own = attempt["created_at"], self.encoder.own
+        asked = [what_if(attempt, one, at, previous, own) for one in candidates]
         earlier = [_filled(attempt, past) for past in previous]
         names = [name for fields in (attempt, *asked, *earlier) for name in slot_names(fields) if name is not None]
         return list(dict.fromkeys(names))
@@ -180,11 +198,12 @@ class Predictor:
     ) -> Chances:
         """The success probability of each candidate as the next thing done after `previous`."""
         if not candidates:
-            nothing = np.empty((0, N_FEATURES), np.float32)
+            nothing = np.empty((0, N_FEATURES + len(self.encoder.own)), np.float32)
             return Chances((), Asked((), look_up(self._past, ()), nothing, self._model))
         at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
         known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
-        asked = [what_if(attempt, one, at, previous) for one in candidates]
+        own = self.encoder.own
+        asked = [what_if(attempt, one, at, previous, own) for one in candidates]
         matrix, looked = self._features(asked, attempt, known)
         found = self._success_of(matrix, attempt)
         return Chances(found, Asked(asked, looked._replace(keys=looked.keys[len(known) :]), matrix, self._model))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from features.columns import Column
 from features.errors import BadInput
 from models.engine import Engine
 from models.messages import locales, messages
@@ -26,7 +27,7 @@ from serving.openapi import bentoml_schema, document
 from serving.outcome_route import OutcomeRoute
 from serving.outcomes import OutcomeReader
 from serving.problems import Problem, invalid
-from serving.requests import RequestReader
+from serving.readers import Readers
 from serving.scoring import Scoring, Timing
 from serving.settings import ServiceSettings
 from serving.shadow import OnShadow
@@ -80,8 +81,6 @@ class App:
         engine: Engine,
         settings: ServiceSettings | None = None,
         *,
-        reader: RequestReader | None = None,
-        outcomes: OutcomeReader | None = None,
         card: Mapping[str, Any] | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000,
         models: Models | None = None,
@@ -94,22 +93,24 @@ class App:
     ) -> None:
         self._models: Models = models or Fixed(Served(engine, card, state=state))
         self._settings = settings or ServiceSettings()
-        self._reader = reader or RequestReader()
+        self._readers = Readers()
         self._clock = clock
         self._log, self._doors, self._meters, self._access_log = log, doors, meters, access_log
         self._requests = 0  # being answered now
         self._scoring = Scoring(
             self._models, log=log, meters=meters, on_shadow=on_shadow, busy=lambda: self._requests > 0
         )
-        self._outcomes = OutcomeRoute(log, outcomes or OutcomeReader(), clock, self._heard)
+        self._outcomes = OutcomeRoute(log, self._outcome_reader, clock, self._heard)
         self.standing = Standing(self._models, log)
         """What the service stands on beside itself, and what of it is down."""
         if meters is not None:
             shadows = {result: partial(self._scoring.shadowed, result) for result in SHADOWS}
             meters.hook(shadows=shadows, state_behind=self.standing.behind, reachable=self.standing.parts())
-        self._documents: tuple[Plain, Plain] | None = None
+        self._documents: tuple[Sequence[Column], Plain, Plain] | None = None
         self.gate = Gate(self._settings.most_waiting)
-        self._batches = BatchRoute(self._reader, self._scoring, self.gate, clock, most=self._settings.most_batch)
+        self._batches = BatchRoute(
+            self._readers.requests, self._scoring, self.gate, clock, most=self._settings.most_batch
+        )
         self.draining = False
         """Whether the service is about to leave: it says so at `/readyz`, and asks clients to come back elsewhere."""
         self._routes: dict[str, tuple[str, Route]] = {
@@ -216,13 +217,13 @@ class App:
         body = await read_body(call.scope, call.receive, self._settings.most_body_bytes)
         since = await self.gate.enter()
         try:
-            raw, now = parse_json(body), self._clock()
+            raw, now, lineup = parse_json(body), self._clock(), self._scoring.lineup()
             try:
-                request = self._reader.read(raw, now=now)
+                request = self._readers.requests(lineup.extra).read(raw, now=now)
             except BadInput as bad:
                 raise invalid(bad) from None
             timing = Timing(now, min(since, call.started), deadline_s)
-            return await self._scoring.answer(self._scoring.lineup(), request, call.request_id, timing)
+            return await self._scoring.answer(lineup, request, call.request_id, timing)
         finally:
             self.gate.leave()
 
@@ -292,18 +293,23 @@ class App:
         return Plain(await asyncio.to_thread(self._meters.text), TEXT_FORMAT)
 
     async def _openapi(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
-        return (await asyncio.to_thread(self._described))[0]
-
-    async def _bentoml_schema(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
         return (await asyncio.to_thread(self._described))[1]
 
-    def _described(self) -> tuple[Plain, Plain]:
-        """The OpenAPI document, and BentoML's description; made once, in some tenths of a second."""
-        if self._documents is None:
+    async def _bentoml_schema(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        return (await asyncio.to_thread(self._described))[2]
+
+    def _described(self) -> tuple[Sequence[Column], Plain, Plain]:
+        """The own columns that it speaks of, the OpenAPI document, and BentoML's description; made in some tenths of a second."""
+        extra, made = self._models.lineup().extra, self._documents
+        if made is None or made[0] != extra:
             keyed = self._doors is not None and self._doors.keyed
-            made = document(self._settings, self._routes, self._reader.extra, keys=keyed)
-            self._documents = as_json(made), as_json(bentoml_schema(made))
-        return self._documents
+            told = document(self._settings, self._routes, extra, keys=keyed)
+            made = self._documents = extra, as_json(told), as_json(bentoml_schema(told))
+        return made
+
+    def _outcome_reader(self) -> OutcomeReader:
+        """What reads outcomes now."""
+        return self._readers.outcomes(self._models.lineup().extra)
 
     async def _alive(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
         return {"status": "alive"}

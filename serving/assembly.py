@@ -22,8 +22,6 @@ from serving.lineup import Models
 from serving.loading import Located, Served, load
 from serving.log import DecisionLog
 from serving.metrics import Meters
-from serving.outcomes import OutcomeReader
-from serving.requests import RequestReader
 from serving.settings import NO_LOG, ServiceSettings
 from serving.state import open_state
 from serving.swap import Swap
@@ -49,8 +47,6 @@ def assemble(settings: ServiceSettings, located: Callable[[], Located | None], f
     app = App(
         served.engine,
         settings,
-        reader=RequestReader(served.extra),
-        outcomes=OutcomeReader(served.extra),
         models=models,
         log=log,
         doors=Doors(keys),

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from features.columns import Column
 from features.errors import BadInput, Fault
 from models.engine import ScoreRequest
 from serving.gate import Gate
@@ -27,12 +28,21 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class BatchRoute:
-    """Answers arrays of at most `most` questions, one batch after another."""
+    """Answers arrays of at most `most` questions, one batch after another.
+
+    `reader_of` gives what reads questions that may have these columns beside the contract's.
+    """
 
     def __init__(
-        self, reader: RequestReader, scoring: Scoring, gate: Gate, clock: Callable[[], int], *, most: int
+        self,
+        reader_of: Callable[[Sequence[Column]], RequestReader],
+        scoring: Scoring,
+        gate: Gate,
+        clock: Callable[[], int],
+        *,
+        most: int,
     ) -> None:
-        self._reader, self._scoring, self._gate, self._clock, self._most = reader, scoring, gate, clock, most
+        self._reader_of, self._scoring, self._gate, self._clock, self._most = reader_of, scoring, gate, clock, most
 
     async def answer(self, body: bytes, request_id: str, since: float, deadline_s: float) -> list[dict[str, Any]]:
         """The answers in the order of the questions; `since` is of time.perf_counter. Raises Problem: 400, 422, 503."""
@@ -40,8 +50,8 @@ class BatchRoute:
         weight = min(max(len(parts), len(body) // _BYTES_A_QUESTION, 1), self._most)
         async with self._gate.together(weight, self._most):
             now = self._clock()
-            requests = await self._read(parts, now)
             lineup, timing = self._scoring.lineup(), Timing(now, since, deadline_s)
+            requests = await self._read(self._reader_of(lineup.extra), parts, now)
             answers, breathed = [], time.perf_counter()
             for i, request in enumerate(requests):
                 if time.perf_counter() - breathed > _BREATH_S:
@@ -61,13 +71,13 @@ class BatchRoute:
             raise invalid(BadInput("request", [Fault("body", wanted, pointer="")]))
         return parts
 
-    async def _read(self, parts: Sequence[Any], now: int) -> list[ScoreRequest]:
+    async def _read(self, reader: RequestReader, parts: Sequence[Any], now: int) -> list[ScoreRequest]:
         requests: list[ScoreRequest] = []
         faults: list[Fault] = []
         for first in range(0, len(parts), _READ):
             some = [_whole(part) for part in parts[first : first + _READ]]
             try:
-                requests += self._reader.read_batch(some, now=now, most=_READ)
+                requests += reader.read_batch(some, now=now, most=_READ)
             except BadInput as bad:
                 faults += [_moved(fault, first) for fault in bad.faults]
             await self._gate.give_way()

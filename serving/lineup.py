@@ -7,11 +7,13 @@ the start of a request to its end.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
+from features.columns import Column
 from models.policies import Policy
 from models.policy_names import policy_named
 from serving.experiments import Arm, Experiment
@@ -60,11 +62,29 @@ class Lineup:
     shadows: Sequence[tuple[Experiment, Mapping[str, Served]]] = ()
     waiting: Mapping[str, str] = field(default_factory=dict)
 
+    def everyone(self) -> Iterator[Served]:
+        """All of them, the champion first."""
+        yield self.champion
+        if self.previous is not None:
+            yield self.previous
+        for _, served in (*self.answering, *self.shadows):
+            yield from served.values()
+
     def states(self) -> set[OnlineState]:
         """What keeps up with outcomes, of all of them."""
-        arms = (served for _, served in (*self.answering, *self.shadows))
-        everyone = (self.champion, self.previous, *(one for served in arms for one in served.values()))
-        return {served.state for served in everyone if served is not None and served.state is not None}
+        return {served.state for served in self.everyone() if served.state is not None}
+
+    @cached_property
+    def extra(self) -> tuple[Column, ...]:
+        """The own columns that any of them declares: checkout goes on sending them when the model before comes back.
+
+        Where two declare one name otherwise, the first counts; to the other it is missing.
+        """
+        found: dict[str, Column] = {}
+        for served in self.everyone():
+            for column in served.extra:
+                found.setdefault(column.name, column)
+        return tuple(found.values())
 
     def for_payment(self, payment_id: str) -> Assigned:
         """Who answers a payment: the arm of the first experiment that it is in, else the champion."""

@@ -63,7 +63,8 @@ def export_log(url: str | None, output: Path, *, say: Callable[[str], object] = 
 
     exported = Exported()
     with _opened(url) as store:
-        _write(attempts_of(store, exported), output)
+        own = _own_columns(attempts_of(store, Exported()))
+        _write(attempts_of(store, exported), own, output)
     early = f" ({exported.too_early:,} outcomes from before their attempt left out)" if exported.too_early else ""
     say(
         f"{exported.attempts:,} attempts of {exported.payments:,} payments, {exported.with_outcome:,} with an outcome,"
@@ -151,7 +152,17 @@ def _opened(url: str | None) -> Iterator[LogStore]:
         store.close()
 
 
-def _write(rows: Iterator[Mapping[str, Any]], output: Path) -> None:
+def _own_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Type by name of the columns that the table has beyond the contract's: those that models declared, as checkout sent them."""
+    found: dict[str, str] = {}
+    for row in rows:
+        for name in row.keys() - columns().keys():
+            if isinstance(row[name], str) or name not in found:
+                found[name] = "category" if isinstance(row[name], str) else "float64"
+    return dict(sorted(found.items()))
+
+
+def _write(rows: Iterator[Mapping[str, Any]], own: Mapping[str, str], output: Path) -> None:
     """Write rows of the attempts table, under another name first, so that a file that is there is whole."""
     import pyarrow as pa
 
@@ -161,7 +172,8 @@ def _write(rows: Iterator[Mapping[str, Any]], output: Path) -> None:
         "float64": pa.float64(),
         "bool": pa.bool_(),
     }
-    schema = pa.schema([(column.name, types.get(column.type, pa.string())) for column in columns().values()])
+    kinds = {column.name: column.type for column in columns().values()} | dict(own)
+    schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.{os.getpid()}")
     try:
@@ -190,5 +202,14 @@ def _batch(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.RecordBat
 
     rows = list(rows)
     return pa.RecordBatch.from_arrays(
-        [pa.array([row.get(field.name) for row in rows], field.type) for field in schema], schema=schema
+        [
+            pa.array([_value(row.get(field.name), text=field.type == pa.string()) for row in rows], field.type)
+            for field in schema
+        ],
+        schema=schema,
     )
+
+
+def _value(value: Any, *, text: bool) -> Any:
+    """A value as its column has it: what was sent as a number once and as text later is text."""
+    return str(value) if text and isinstance(value, int | float) else value

@@ -19,12 +19,15 @@ _BREATH = 16  # outcomes that are read between two looks at other clients
 
 
 class OutcomeRoute:
-    """Answers by the log; without one, that outcomes cannot be kept here. `heard` is told of those that are new."""
+    """Answers by the log; without one, that outcomes cannot be kept here.
+
+    `reader` gives what reads outcomes now; `heard` is told of those that are new.
+    """
 
     def __init__(
         self,
         log: DecisionLog | None,
-        reader: OutcomeReader,
+        reader: Callable[[], OutcomeReader],
         clock: Callable[[], int],
         heard: Callable[[Sequence[Heard]], object] = lambda heard: heard,
     ) -> None:
@@ -51,12 +54,12 @@ class OutcomeRoute:
         return _answer(told)
 
     async def _read(self, raw: Any) -> Sequence[Outcome]:
-        faults, now = RequestFaults(), self._clock()
+        faults, now, reader = RequestFaults(), self._clock(), self._reader()
         outcomes = []
-        for i, (at, item) in enumerate(self._reader.items(raw, faults)):
+        for i, (at, item) in enumerate(reader.items(raw, faults)):
             if i % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
-            outcomes.append(self._reader.read(item, at, now=now, faults=faults))
+            outcomes.append(reader.read(item, at, now=now, faults=faults))
         try:
             faults.raise_if_any()
         except BadInput as bad:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.definitions import features
+from features.own import OwnColumn, all_features
 
 __all__ = ["LinearBaseline", "prior", "rate_table"]
 
@@ -52,13 +52,13 @@ class LinearBaseline:
     Fitted on the latest 50,000 attempts at most: it has few parameters, and more would only take longer.
     """
 
-    def __init__(self, columns: Sequence[int], seed: int) -> None:
+    def __init__(self, columns: Sequence[int], seed: int, own: tuple[OwnColumn, ...] = ()) -> None:
         from sklearn.compose import ColumnTransformer
         from sklearn.impute import SimpleImputer
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-        known = features()
+        known = all_features(own)
         self._columns = list(columns)
         coded = [place for place, column in enumerate(columns) if known[column].categories]
         plain = [place for place in range(len(self._columns)) if place not in coded]
@@ -74,7 +74,7 @@ class LinearBaseline:
                 ]
             )
         )
-        self._seed = seed
+        self._seed, self._coded = seed, coded
 
     def outcome_probability(self, matrix: Array, outcome: Array, train: Array, asked: Array) -> Array:
         """P(outcome) of the `asked` rows, shape (n, 5), fitted on the rows `train` (masks); NaN never."""
@@ -108,7 +108,7 @@ class LinearBaseline:
     def _chosen(self, matrix: Array) -> Array:
         # Counts and durations are skewed: log1p keeps their sign and tames their tail
         chosen = matrix[:, self._columns].astype(np.float64)
-        coded = [place for place, column in enumerate(self._columns) if features()[column].categories]
+        coded = self._coded
         kept = chosen[:, coded].copy()
         chosen = np.sign(chosen) * np.log1p(np.abs(chosen))
         chosen[:, coded] = np.nan_to_num(kept, nan=-1.0)

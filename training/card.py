@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from features.definitions import features
-from features.fingerprint import fingerprint
+from features.fingerprint import fingerprint_with
+from features.own import OwnColumn, all_features, described
 from models.heads import STAGES
 from training.settings import TrainSettings
 from training.train import Trained
@@ -30,7 +30,8 @@ def model_card(trained: Trained, settings: TrainSettings, run_id: str) -> dict[s
     return {
         "name": settings.model_name,
         "run_id": run_id,
-        "features": fingerprint(),
+        "features": fingerprint_with(trained.artefact.encoder.own),
+        "own_columns": described(trained.artefact.encoder.own),
         "licence": "Apache-2.0 (the code); the data's owner decides on the model",
         "data": {
             name: report[name] for name in ("window", "attempts", "pending", "unclassified", "purged", "outcomes")
@@ -79,7 +80,8 @@ _ASKED = {
 
 def card_html(card: Mapping[str, Any], drawn: Mapping[str, Path]) -> str:
     """The card as a page that needs nothing else, pictures included."""
-    labels = {feature.name: feature.label for feature in features()}
+    own = tuple(OwnColumn(**one) for one in card["own_columns"])
+    labels = {feature.name: feature.label for feature in all_features(own)}
     models = list(card["quality"])
     rows = "".join(
         f"<tr><th>{html.escape(_NAMES[name])}</th>"

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.attempt_batches import Batch, Seen, batches_of, check_together, joined, read_batch
+from features.columns import Column
 from features.errors import BadInput
 from features.others import Apart, Others
 
@@ -101,6 +102,7 @@ def scan(
     *,
     now: datetime,
     for_training: bool = False,
+    extra: Sequence[Column] = (),
     rows: int = 250_000,
 ) -> Parted:
     """Have Parquet sources read and checked by the workers, one after another, and parted. Workers have to see the files.
@@ -119,7 +121,7 @@ def scan(
     if mapping is not None and mapping.payments is not None:
         raise BadInput(mapping.name, message="payments: --engine dask wants payment_id in the data, or in the mapping")
     submit = partial(client.submit, pure=False)
-    tables = [submit(read_batch, batch, mapping, now=now, for_training=for_training) for batch in batches]
+    tables = [submit(read_batch, batch, mapping, now=now, for_training=for_training, extra=extra) for batch in batches]
     told = [submit(_told, batch, table) for batch, table in zip(batches, tables, strict=True)]
     gathered = client.gather(told)
     seen = [one for one, _ in gathered]

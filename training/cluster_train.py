@@ -34,6 +34,7 @@ from models.heads import Calibration
 from training.cluster import Parted, scan
 from training.fit import Fitted, Recipe, fit_head, names_and_codes, parameters_of
 from training.matrix import Selected, mapped
+from training.own import own_of_training
 from training.rounds import best_round
 from training.settings import TrainSettings
 from training.train import Prepared
@@ -67,8 +68,9 @@ class Dask:
 
         if query is not None:
             raise BadInput("--engine", message="--engine dask reads Parquet; for a database take the local engine")
-        names = read_mapping(mapping) if mapping is not None else None
-        self._parted = scan(self._client, [data], names, now=now, for_training=True)
+        own = own_of_training(self._settings)
+        names = read_mapping(mapping, own) if mapping is not None else None
+        self._parted = scan(self._client, [data], names, now=now, for_training=True, extra=own)
         self._tell(
             f"{data}: {len(self._parted):,} rows in {len(self._parted.batches)} batches, {self._parted.n_parts} parts"
         )
@@ -88,8 +90,9 @@ class Dask:
         if parted is None or len(parted) != len(table):
             raise ValueError("prepare: want the table that this engine has read")
         if encoder is None:
-            counted = [self._client.submit(Counts.of, one, pure=False) for one in parted.tables]
-            encoder = Encoder.counted(sum(self._client.gather(counted[1:]), self._client.gather(counted[0])))
+            own = self._settings.own
+            counted = [self._client.submit(Counts.of, one, own, pure=False) for one in parted.tables]
+            encoder = Encoder.counted(sum(self._client.gather(counted[1:]), self._client.gather(counted[0])), own)
         made = parted.of_each_part(_features, encoder)
         matrix, rows = self._matrix(len(table)), _rows(len(table))
         self._part, self._row = np.empty(len(table), np.int64), np.empty(len(table), np.int64)
@@ -109,13 +112,14 @@ class Dask:
         self._made = made
         ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
         payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
-        return Prepared(ordered, encoder, rows, matrix, payment, History.joined([pasts[p] for p in sorted(pasts)]))
+        past = History.joined([pasts[p] for p in sorted(pasts)])
+        return Prepared(ordered, encoder, rows, matrix, payment, past, round(self._settings.mature_minutes * 60e6))
 
     def _matrix(self, rows: int) -> Array:
         """In a file where heads are grown by the workers, too, so that it is told by its rows."""
         if rows <= min(self._settings.stream_above_rows, self._settings.cluster_above_rows):
-            return np.empty((rows, N_FEATURES), np.float32)
-        return mapped(rows, Path(tempfile.mkdtemp(dir=self._folder)))
+            return np.empty((rows, N_FEATURES + len(self._settings.own)), np.float32)
+        return mapped(rows, Path(tempfile.mkdtemp(dir=self._folder)), len(self._settings.own))
 
     def fit(
         self,
@@ -137,7 +141,7 @@ class Dask:
         most = rounds or settings.max_rounds
         for left in reversed(range(_TRIES)):
             try:
-                booster = self._grow(matrix, answer, recipe, settings, most)
+                booster = self._grow(matrix, answer, classes, recipe, settings, most)
                 break
             except Exception as error:
                 if not left:
@@ -151,7 +155,15 @@ class Dask:
             HeadParts(text, tuple(recipe.columns), tuple(classes), Calibration.none(1)), best, curve, _booster=booster
         )
 
-    def _grow(self, matrix: Selected, answer: Array, recipe: Recipe, settings: TrainSettings, rounds: int) -> Any:
+    def _grow(
+        self,
+        matrix: Selected,
+        answer: Array,
+        classes: Sequence[str],
+        recipe: Recipe,
+        settings: TrainSettings,
+        rounds: int,
+    ) -> Any:
         """Trees that tell the first of two answers, grown by the workers, each on what it holds."""
         import dask.array as da
         from dask import delayed
@@ -168,9 +180,9 @@ class Dask:
             taken = self._client.submit(_taken, made, rows, columns, pure=False)
             inputs.append(da.from_delayed(delayed(taken), (len(rows), len(columns)), np.float32))
             labels.append(da.from_array((answer[mine] == 0).astype(np.float32), chunks=len(rows)))
-        parameters = parameters_of(recipe, settings, 2, len(answer))
+        parameters = parameters_of(recipe, settings, classes, len(answer))
         del parameters["num_threads"]  # as many as the workers have
-        names, coded = names_and_codes(columns)
+        names, coded = names_and_codes(columns, settings.own)
         # The regressor, since the classifier would number the answers that each part holds for itself
         model = DaskLGBMRegressor(
             client=self._client, n_estimators=rounds, tree_learner="data", time_out=_MINUTES, **parameters

@@ -18,10 +18,13 @@ from training.output import want_engine
 from training.output import want_table as _want_table
 from training.output import write_table as _write
 from training.output import write_text as _write_text
+from training.own import own_of_models
 from training.settings import TrainSettings, read_settings
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from models.artefact import Artefact
 
 __all__ = [
     "describe_settings",
@@ -221,8 +224,9 @@ def evaluate(
         from training import tracking
         from training.evaluate import evaluate as judge
 
-        table, past, artefact = _given(data, query, mapping, history, model, tell)
+        tracking.store()
         other = tracking.fetch(against)[0] if against else None
+        table, past, artefact = _given(data, query, mapping, history, model, tell, *([other] if other else []))
         found = judge(artefact, table, past=past, against=other)
         if output is not None:
             _write_text(json.dumps({"model": model, "against": against, **found}, indent=1), output)
@@ -265,17 +269,19 @@ def _want_servable(name: str, version: str) -> None:
 
 
 def _given(
-    data: str, query: str | None, mapping: str | None, history: str | None, model: str, tell: Any
+    data: str, query: str | None, mapping: str | None, history: str | None, model: str, tell: Any, *others: Artefact
 ) -> tuple[pd.DataFrame, pd.DataFrame | None, Any]:
-    """The attempts, the past, and the model, read and checked."""
+    """The attempts, the past, and the model, read and checked; with the own columns of the model, and those of others."""
     from features.attempts import read_attempts
     from training import tracking
 
     now = datetime.now(UTC)
-    table = read_attempts(data, mapping, now=now, query=query, progress=tell)
-    past = read_attempts(history, mapping, now=now, progress=tell) if history else None
     tracking.store()
-    return table, past, tracking.fetch(model)[0]
+    artefact = tracking.fetch(model)[0]
+    extra = own_of_models(artefact, *others)
+    table = read_attempts(data, mapping, now=now, query=query, extra=extra, progress=tell)
+    past = read_attempts(history, mapping, now=now, extra=extra, progress=tell) if history else None
+    return table, past, artefact
 
 
 def _candidates(path: Path) -> pd.DataFrame:

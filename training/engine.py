@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from features.rows import Encoder
 from training.fit import fit_head
 from training.output import want_engine
+from training.own import own_of_training
 from training.pace import pace
 from training.settings import TrainSettings
 from training.train import Fit, Prepared, Tell, prepare
@@ -55,21 +56,23 @@ class Local:
 
         batches = batches_of(data) if query is None else []
         rows = sum(map(len, batches))
-        names = read_mapping(mapping) if mapping is not None else None
+        own = own_of_training(self._settings)
+        names = read_mapping(mapping, own) if mapping is not None else None
         if rows <= self._settings.stream_above_rows or (names is not None and names.payments is not None):
-            return read_attempts(data, names, now=now, query=query, for_training=True, progress=self._tell)
+            return read_attempts(data, names, now=now, query=query, for_training=True, extra=own, progress=self._tell)
         self._tell(f"{data}: {rows:,} rows are more than stream_above_rows: reading them in {len(batches)} pieces")
         far = pace("reading", rows, self._tell)
-        return read_in_batches(batches, names, now=now, for_training=True, far=far)
+        return read_in_batches(batches, names, now=now, for_training=True, extra=own, far=far)
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
         """Features, in memory, or, of many attempts, in a file, where they take 364 bytes each."""
         far = pace("features", len(table), self._tell)
+        own, mature = self._settings.own, self._settings.mature_minutes
         if len(table) <= self._settings.stream_above_rows:
-            return prepare(table, encoder, far=far)
+            return prepare(table, encoder, own, mature_minutes=mature, far=far)
         place = Path(tempfile.mkdtemp(dir=self._folder))
         self._tell(f"features of {len(table):,} attempts are kept in a file ({len(table) * 364 / 1e9:.1f} GB)")
-        return prepare(table, encoder, folder=place, far=far)
+        return prepare(table, encoder, own, mature_minutes=mature, folder=place, far=far)
 
 
 @contextlib.contextmanager

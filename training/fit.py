@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, features
+from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS
+from features.own import OwnColumn, all_features
 from models.artefact import HeadParts
 from models.booster import Booster
 from models.heads import Calibration, Head
@@ -23,14 +24,7 @@ Array = npt.NDArray[Any]
 
 _DAY_US = 86_400e6
 _AT_ONCE = 65_536  # rows that are looked at together
-_STAGE = {
-    "learning_rate": 0.05,
-    "num_leaves": 6,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 1.0,
-    "feature_fraction_bynode": 0.3,
-    "max_bin": 47,
-}
+_STAGE = {"learning_rate": 0.05, "num_leaves": 6, "feature_fraction": 1.0, "max_bin": 47}
 _MANY = 200_000  # attempts, from which on there is enough to grow larger trees
 _STAGE_OF_MANY = {"num_leaves": 15, "max_bin": 127, "learning_rate": 0.08}
 _EVIDENCE = (*EVIDENCE_NUMBERS, *EVIDENCE_CODES)
@@ -73,9 +67,15 @@ class Fitted:
         return {names[place]: round(float(shares[place]), 5) for place in order}
 
 
-def usable_columns(matrix: Array | Selected, span_us: float) -> tuple[int, ...]:
-    """Features that vary in these rows, say what no earlier one says, and whose cycle, if any, fits twice into their time."""
-    n = len(features())
+def usable_columns(
+    matrix: Array | Selected, span_us: float, own: tuple[OwnColumn, ...] = (), left_out: Collection[str] = ()
+) -> tuple[int, ...]:
+    """Features that vary in these rows, say what no earlier one says, and whose cycle, if any, fits twice into their time.
+
+    None of those that are to be `left_out`.
+    """
+    every = all_features(own)
+    n = len(every)
     low, high = np.full(n, np.inf, np.float32), np.full(n, -np.inf, np.float32)
     missing = np.zeros(n, np.int64)
     digests = [hashlib.sha256() for _ in range(n)]
@@ -88,10 +88,11 @@ def usable_columns(matrix: Array | Selected, span_us: float) -> tuple[int, ...]:
         for digest, values in zip(digests, turned, strict=True):
             digest.update(values)
     usable, said = [], set()
-    for column, feature in enumerate(features()):
+    for column, feature in enumerate(every):
         told = digests[column].digest()
         if (
-            missing[column] < len(matrix)
+            feature.name not in left_out
+            and missing[column] < len(matrix)
             and (low[column] < high[column] or missing[column] > 0)
             and feature.cycle_days * 2 <= span_us / _DAY_US
             and told not in said
@@ -102,10 +103,10 @@ def usable_columns(matrix: Array | Selected, span_us: float) -> tuple[int, ...]:
 
 
 def parameters_of(
-    recipe: Recipe, settings: TrainSettings, classes: int, attempts: int, learning_rate: float | None = None
+    recipe: Recipe, settings: TrainSettings, classes: Sequence[str], attempts: int, learning_rate: float | None = None
 ) -> dict[str, Any]:
-    """What LightGBM is told of the trees of a head with so many answers, learnt from so many attempts."""
-    binary = classes == 2
+    """What LightGBM is told of the trees of a head with these answers, learnt from so many attempts."""
+    binary = len(classes) == 2
     parameters: dict[str, Any] = {
         "objective": "binary" if binary else "multiclass",
         "metric": "binary_logloss" if binary else "multi_logloss",
@@ -125,18 +126,26 @@ def parameters_of(
         "verbose": -1,
     }
     if recipe.stage:
-        parameters |= _STAGE
-        if attempts > _MANY:
-            parameters |= _STAGE_OF_MANY
+        parameters |= _STAGE | (_STAGE_OF_MANY if attempts > _MANY else {})
+        parameters |= {
+            "min_data_in_leaf": settings.stage_min_data_in_leaf,
+            "feature_fraction_bynode": settings.stage_feature_fraction,
+            "learning_rate": settings.stage_learning_rate or parameters["learning_rate"],
+            "num_leaves": settings.stage_num_leaves or parameters["num_leaves"],
+        }
     if not binary:
-        parameters["num_class"] = classes
+        parameters["num_class"] = len(classes)
+    held = settings.monotone_of(classes[0])
+    if held:
+        every, _ = names_and_codes(recipe.columns, settings.own)
+        parameters["monotone_constraints"] = [held.get(name, 0) for name in every]
     return parameters
 
 
-def names_and_codes(columns: Sequence[int]) -> tuple[list[str], list[int]]:
+def names_and_codes(columns: Sequence[int], own: tuple[OwnColumn, ...] = ()) -> tuple[list[str], list[int]]:
     """The names of the matrix's columns, and which of these, by place, hold codes of categories."""
-    every = [feature.name for feature in features()] + list(_EVIDENCE)
-    coded = {f.name for f in features() if f.categories} | set(EVIDENCE_CODES)
+    every = [feature.name for feature in all_features(own)] + list(_EVIDENCE)
+    coded = {f.name for f in all_features(own) if f.categories} | set(EVIDENCE_CODES)
     names = [every[column] for column in columns]
     return names, [place for place, name in enumerate(names) if name in coded]
 
@@ -159,9 +168,9 @@ def fit_head(
     import lightgbm as lgb
 
     columns = list(recipe.columns)
-    names, coded = names_and_codes(columns)
+    names, coded = names_and_codes(columns, settings.own)
     binary = len(classes) == 2
-    parameters = parameters_of(recipe, settings, len(classes), len(answer), learning_rate)
+    parameters = parameters_of(recipe, settings, classes, len(answer), learning_rate)
     label = _label(answer, binary)
     data = lgb.Dataset(
         _chosen(matrix, columns),

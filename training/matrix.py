@@ -35,9 +35,12 @@ class Selected:
         return found
 
 
-def mapped(rows: int, folder: Path) -> Array:
-    """A matrix of features of so many attempts, float32, kept in a file in `folder`, which has to outlive it."""
-    return np.memmap(folder / "features.f32", np.float32, "w+", shape=(rows, N_FEATURES))
+def mapped(rows: int, folder: Path, own: int = 0) -> Array:
+    """A matrix of features of so many attempts, and so many `own` columns, float32, kept in a file in `folder`.
+
+    The folder has to outlive it.
+    """
+    return np.memmap(folder / "features.f32", np.float32, "w+", shape=(rows, N_FEATURES + own))
 
 
 def select(matrix: Array, mask: npt.NDArray[np.bool_]) -> Array | Selected:

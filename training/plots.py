@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES, OUTCOMES
-from features.definitions import features
+from features.own import OwnColumn, all_features
 from models.heads import STAGES
 from training.quality import Judged
 from training.train import Trained
@@ -50,7 +50,7 @@ def pictures(trained: Trained, folder: Path) -> dict[str, Path]:
         for name, figure in (
             ("calibration", _calibration(trained.judged, trained.told)),
             ("confusion", _confusion(trained.judged, trained.told)),
-            ("importance", _importance(trained.report["importances"])),
+            ("importance", _importance(trained.report["importances"], trained.artefact.encoder.own)),
             ("learning_curve", _learning_curves(trained.curves)),
         ):
             if figure is not None:
@@ -136,11 +136,11 @@ _FALLS = {
 }
 
 
-def _importance(importances: Mapping[str, Mapping[str, float]]) -> Any:
+def _importance(importances: Mapping[str, Mapping[str, float]], own: tuple[OwnColumn, ...] = ()) -> Any:
     """The features of each stage's trees; of the success head's where no stage has a head."""
     import matplotlib.pyplot as plt
 
-    known = {feature.name: feature for feature in features()}
+    known = {feature.name: feature for feature in all_features(own)}
     titles = {name: _FALLS[name] for name in STAGES if name in importances} or {"success": "What success goes with"}
     wide = min(2, len(titles))
     figure, axes = plt.subplots(

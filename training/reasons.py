@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES
-from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, features
-from features.kernel import N_FEATURES
+from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS
+from features.own import all_features
 from features.taxonomy import reasons
 from models.artefact import HeadParts
 from models.code_text import CodeText
@@ -76,7 +76,8 @@ def fit_reasons(data: Prepared, split: Split, columns: tuple[int, ...], settings
     )
     if len(classes) < 3 or not len(stop):
         return None
-    places = (*columns, *range(N_FEATURES, N_FEATURES + len(_EVIDENCE)))
+    known_before = data.matrix.shape[1]
+    places = (*columns, *range(known_before, known_before + len(_EVIDENCE)))
     return _fit(data, fit, classes, places, settings, stop=stop)
 
 
@@ -214,7 +215,7 @@ def _fit(
 ) -> Fitted:
     import lightgbm as lgb
 
-    names = [feature.name for feature in features()] + list(_EVIDENCE)
+    names = [feature.name for feature in all_features(settings.own)] + list(_EVIDENCE)
 
     def chosen(rows: Array) -> tuple[Array, Array]:
         matrix, answer = _told(data, rows, classes)

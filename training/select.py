@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.definitions import features
+from features.own import OwnColumn, all_features
 from training.fit import Recipe, fit_head
 from training.metrics import binary_log_loss
 from training.settings import TrainSettings
@@ -51,7 +51,7 @@ def choose_recipe(
     gains = fit_head(
         matrix, failed, ("success", "failure"), best, settings, rounds=_ROUNDS[0], learning_rate=_RATE
     ).gains()
-    for label, family in _families(gains):
+    for label, family in _families(gains, settings.own):
         left = tuple(column for column in best.columns if column not in family)
         if not left or left == best.columns:
             continue
@@ -63,9 +63,9 @@ def choose_recipe(
     return best, _ROUNDS[int(np.argmin(losses))]
 
 
-def _families(gains: Mapping[str, float]) -> list[tuple[str, tuple[int, ...]]]:
+def _families(gains: Mapping[str, float], own: tuple[OwnColumn, ...] = ()) -> list[tuple[str, tuple[int, ...]]]:
     """What is tried to be left out: all recent rates, those of one half-life, then the features of least gain, least first."""
-    names = [feature.name for feature in features()]
+    names = [feature.name for feature in all_features(own)]
     rates = [name for name in names if "_rate_" in name]
     families = [("recent rates", rates)]
     families += [(f"rates of {h}", [name for name in rates if name.endswith(h)]) for h in ("_1h", "_1d", "_30d")]

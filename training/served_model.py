@@ -6,12 +6,14 @@ logged model executes, so that `MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false` is no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.attempts import check_attempts
-from features.columns import before_columns, columns
+from features.columns import Column, before_columns, columns
+from features.own import as_columns
 from models.artefact import Artefact, load
 from models.tables import score_table
 
@@ -40,28 +42,30 @@ def predict(artefact: Artefact, attempts: pd.DataFrame) -> pd.DataFrame:
     """Scores of attempts not checked yet. Times without a zone are taken as UTC, since MLflow's signatures know no zone."""
     import pandas as pd
 
-    attempts = attempts.copy()
+    attempts, own = attempts.copy(), as_columns(artefact.encoder.own)
     for name in ("created_at", "resolved_at"):
         if name in attempts and isinstance(attempts[name].dtype, type(pd.Timestamp(0).to_datetime64().dtype)):
             attempts[name] = attempts[name].dt.tz_localize("UTC")
-    return score_table(artefact, check_attempts(attempts, source="attempts", now=datetime.now(UTC)))
+    return score_table(artefact, check_attempts(attempts, source="attempts", now=datetime.now(UTC), extra=own))
 
 
-def example_of(table: pd.DataFrame) -> pd.DataFrame:
+def example_of(table: pd.DataFrame, own: Sequence[Column] = ()) -> pd.DataFrame:
     """A few attempts in plain types, what is known before them only, as MLflow's signature wants it."""
-    example = table[[name for name in before_columns() if name in table]].copy()
+    known = columns() | {column.name: column for column in own}
+    names = [*before_columns(), *(column.name for column in own)]
+    example = table[[name for name in names if name in table]].copy()
     for name in example.columns:
-        kind = columns()[name].type
+        kind = known[name].type
         if kind == "timestamp":
             example[name] = example[name].dt.tz_localize(None).astype("datetime64[us]")
         elif kind in {"string", "category"}:
             example[name] = example[name].astype(object).where(example[name].notna(), None)
-        elif kind in {"int64", "bool"} and not columns()[name].required:
+        elif kind in {"int64", "bool"} and not known[name].required:
             example[name] = example[name].astype("float64")
     return example
 
 
-def signature(example: pd.DataFrame, scores: pd.DataFrame) -> Any:
+def signature(example: pd.DataFrame, scores: pd.DataFrame, own: Sequence[Column] = ()) -> Any:
     """Inputs by name (only the contract's required ones must be there) and outputs."""
     import mlflow
     from mlflow.types import ColSpec, DataType, Schema
@@ -74,9 +78,9 @@ def signature(example: pd.DataFrame, scores: pd.DataFrame) -> Any:
         "float64": DataType.double,
         "bool": DataType.double,
     }
-    inputs = []
+    inputs, known = [], columns() | {column.name: column for column in own}
     for name in example.columns:
-        column = columns()[name]
+        column = known[name]
         kind = DataType.long if column.type == "int64" and column.required else kinds[column.type]
         inputs.append(ColSpec(kind, name, required=column.required))
     outputs = [ColSpec(DataType.string if name == "attempt_id" else DataType.double, name) for name in scores.columns]

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import ArtifactMismatch, BadInput, PayrescueError
-from features.fingerprint import fingerprint
+from features.fingerprint import fingerprint_with
+from features.own import as_columns
 from models.artefact import Artefact, load, save, write_manifest
 from training import promotion
 from training.card import card_html, model_card
@@ -31,6 +32,7 @@ __all__ = [
     "folder_of",
     "promote",
     "store",
+    "store_is_there",
     "track",
     "without_password",
 ]
@@ -50,6 +52,12 @@ class Logged:
     run_id: str
     version: str
     folder: Path
+
+
+def store_is_there() -> bool:
+    """Whether anything can be tracked yet: a file that SQLite is yet to make holds nothing. Of a server it is not asked."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE)
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
 
 
 def store() -> str:
@@ -109,7 +117,7 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
             "data_from": report["window"][0],
             "data_until": report["window"][1],
             "data_attempts": str(report["attempts"]),
-            "features": fingerprint(),
+            "features": fingerprint_with(trained.artefact.encoder.own),
             **_git(),
         }
     )
@@ -130,7 +138,9 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
     client = mlflow.MlflowClient()
     version = str(info.registered_model_version)
     client.set_registered_model_alias(settings.model_name, "challenger", version)
-    client.set_model_version_tag(settings.model_name, version, "features", fingerprint())
+    client.set_model_version_tag(
+        settings.model_name, version, "features", fingerprint_with(trained.artefact.encoder.own)
+    )
     return Logged(run_id, version, Path())
 
 
@@ -148,12 +158,13 @@ def _log_model(folder: Path, trained: Trained, settings: TrainSettings) -> Any:
 
     from training.served_model import example_of, predict, signature
 
-    example = example_of(trained.example)
+    own = as_columns(trained.artefact.encoder.own)
+    example = example_of(trained.example, own)
     return mlflow.pyfunc.log_model(
         name="model",
         loader_module="training.served_model",
         data_path=str(folder),
-        signature=signature(example, predict(load(folder), example)),
+        signature=signature(example, predict(load(folder), example), own),
         input_example=example,
         pip_requirements=[f"payrescue=={_version()}"],
         registered_model_name=settings.model_name,

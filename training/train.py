@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES, OUTCOMES
-from features.definitions import features
 from features.errors import BadInput
 from features.history import History, features_in_passing
-from features.kernel import N_FEATURES
+from features.own import OwnColumn, all_features
 from features.rows import Encoder, Rows
 from models.additive import Additive
 from models.artefact import Artefact, HeadParts
@@ -32,6 +32,7 @@ from training.baselines import LinearBaseline, prior, rate_table
 from training.calibrate import blend_of, calibrate, log_losses
 from training.code_text import fit_code_text
 from training.fit import Fitted, Recipe, fit_head, usable_columns
+from training.labels import label_report, matured
 from training.matrix import mapped, select
 from training.metrics import Resampler
 from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
@@ -43,7 +44,7 @@ from training.split import SLICES, Split, split_by_time
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prepared", "Trained", "check_enough", "learn", "prepare", "train"]
+__all__ = ["Prepared", "Trained", "check_enough", "fit_outcome_model", "learn", "prepare", "train"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
@@ -63,11 +64,21 @@ class Prepared:
     matrix: Array
     payment: Array
     history: History
+    mature_us: int = 0
+
+    @cached_property
+    def outcome(self) -> Array:
+        """Codes, as in Rows; −1 also where the outcome is not final yet (`training.labels.matured`)."""
+        return self._matured[0]
 
     @property
-    def outcome(self) -> Array:
-        """Codes, as in Rows."""
-        return self.rows.outcome
+    def known_at(self) -> Array:
+        """When each outcome was final, microseconds; PENDING where it is not."""
+        return self._matured[1]
+
+    @cached_property
+    def _matured(self) -> tuple[Array, Array]:
+        return matured(self.rows, self.mature_us)
 
 
 @dataclass(frozen=True)
@@ -86,28 +97,32 @@ class Trained:
 def prepare(
     table: pd.DataFrame,
     encoder: Encoder | None = None,
+    own: tuple[OwnColumn, ...] = (),
     *,
+    mature_minutes: float = 0.0,
     folder: Path | None = None,
     far: Callable[[int], None] = lambda _: None,
 ) -> Prepared:
     """Features of every attempt, each as things stood at its `created_at`; in memory, or in a file in `folder`.
 
-    `far` is told how many attempts are done.
+    By a new encoder, if none is given, with `own` columns. Outcomes are final after `mature_minutes`. `far` is told how many
+    attempts are done.
     """
     if table["created_at"].is_monotonic_increasing:
         ordered = table.reset_index(drop=True)  # shares its columns
     else:
         ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
-    encoder = encoder or Encoder.fit(ordered)
+    encoder = encoder or Encoder.fit(ordered, own)
     rows = encoder.from_table(ordered)
     history = History()
-    into = mapped(len(rows), folder) if folder is not None else None
+    into = mapped(len(rows), folder, len(encoder.own)) if folder is not None else None
     matrix = features_in_passing(rows, history, into=into, far=far)
     if folder is not None:  # what only the features needed takes half as much as they do
         rows = replace(
             rows, numbers=rows.numbers[:0].copy(), codes=rows.codes[:0].copy(), reference=rows.reference[:0].copy()
         )
-    return Prepared(ordered, encoder, rows, matrix, np.unique(ordered["payment_id"], return_inverse=True)[1], history)
+    payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
+    return Prepared(ordered, encoder, rows, matrix, payment, history, round(mature_minutes * 60e6))
 
 
 def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: None) -> Trained:
@@ -117,8 +132,8 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
     """
     began = time.perf_counter()
     check_enough(table)
-    data = prepare(table)
-    tell(f"features: {N_FEATURES} of {len(table):,} attempts in {time.perf_counter() - began:.1f} s")
+    data = prepare(table, own=settings.own, mature_minutes=settings.mature_minutes)
+    tell(f"features: {data.matrix.shape[1]} of {len(table):,} attempts in {time.perf_counter() - began:.1f} s")
     return learn(data, settings, tell, began=began)
 
 
@@ -139,25 +154,17 @@ def learn(
     split = split_by_time(
         data.payment,
         data.rows.created,
-        data.rows.resolved,
+        data.known_at,
         (settings.stop_share, settings.calibrate_share, settings.test_share),
     )
-    _enough_in_slices(outcome, split)
-    fitted, recipe = _fit_heads(data, split, settings, tell, fit)
+    judged_model, fitted, recipe, notes = fit_outcome_model(data, split, settings, tell, fit=fit)
     validated = {name: found.parts for name, found in fitted.items()}
-    shares = _category_shares(outcome)
-    heads = {name: part.head() for name, part in validated.items()}
-    stages = tuple(heads[name] for name in STAGES) if STAGES[0] in heads else None
-    judged_model = OutcomeModel(heads["success"], stages, None, shares)
-    blend, notes = _blended(judged_model, data, split, settings)
-    for name, note in notes.items():
-        tell(f"{name}: {note}")
-    judged_model = replace(judged_model, blend=blend)
     test = split["test"] & (outcome >= 0)
     told = judged_model.outcome_probability(data.matrix[test])
     judged = Judged(outcome[test], data.payment[test], resamples=settings.resamples, seed=settings.seed)
     tell(f"judging on {int(test.sum()):,} attempts of the last {settings.test_share:.0%} of payments")
     report = _report(data, split, judged, told, recipe, settings)
+    report["labels"] = label_report(data.table, data.rows, settings.mature_minutes)
     serving = validated
     refitted = len(table) < settings.refit_below_rows
     if refitted:
@@ -182,8 +189,8 @@ def learn(
         encoder=data.encoder,
         heads=serving,
         validated=validated,
-        blend=blend,
-        category_shares=shares,
+        blend=judged_model.blend,
+        category_shares=_category_shares(outcome),
         history=data.history.keep(settings.keep_customers),
         code_text=texts,
         ways=_ways(data.table),
@@ -210,6 +217,31 @@ def learn(
     )
 
 
+def fit_outcome_model(
+    data: Prepared,
+    split: Split,
+    settings: TrainSettings,
+    tell: Tell = lambda _: None,
+    *,
+    reasons: bool = True,
+    fit: Fit = fit_head,
+) -> tuple[OutcomeModel, dict[str, Fitted], Recipe, dict[str, str]]:
+    """What tells outcomes, fitted, blended and calibrated on its slices; its heads, its recipe, and what was found on the way.
+
+    The head for the reason is among the heads if `reasons` are wanted. Raises BadInput where a slice holds too little.
+    """
+    _enough_in_slices(data.outcome, split)
+    fitted, recipe = _fit_heads(data, split, settings, tell, fit, reasons=reasons)
+    heads = {name: found.parts.head() for name, found in fitted.items()}
+    stages = tuple(heads[name] for name in STAGES) if STAGES[0] in heads else None
+    shares = _category_shares(data.outcome[(split.slices >= 0) & ~split["test"]])
+    model = OutcomeModel(heads["success"], stages, None, shares)
+    blend, notes = _blended(model, data, split, settings)
+    for name, note in notes.items():
+        tell(f"{name}: {note}")
+    return replace(model, blend=blend), fitted, recipe, notes
+
+
 def check_enough(table: pd.DataFrame, source: str = "attempts") -> None:
     """Raises BadInput, naming the source, where there are too few attempts with an outcome to learn from."""
     known = int(table["outcome"].notna().sum()) if "outcome" in table else 0
@@ -232,12 +264,13 @@ def _enough_in_slices(outcome: Array, split: Split) -> None:
 
 
 def _fit_heads(
-    data: Prepared, split: Split, settings: TrainSettings, tell: Tell, grow: Fit
+    data: Prepared, split: Split, settings: TrainSettings, tell: Tell, grow: Fit, *, reasons: bool
 ) -> tuple[dict[str, Fitted], Recipe]:
     outcome, matrix = data.outcome, data.matrix
     fit, stop = split["fit"] & (outcome >= 0), split["stop"] & (outcome >= 0)
     created = data.rows.created[fit]
-    columns = usable_columns(select(matrix, fit), float(created.max() - created.min()))
+    span = float(created.max() - created.min())
+    columns = usable_columns(select(matrix, fit), span, settings.own, settings.left_out)
     recipe, rounds = Recipe(columns), None
     if len(outcome) < settings.select_below_rows:
         tell(f"{len(outcome):,} attempts are few: choosing among {len(columns)} features by cross-validation")
@@ -266,7 +299,9 @@ def _fit_heads(
             )  # fmt: skip
             curves, share = None, 0.0
             if seen.sum() < settings.curves_below_rows:
-                curves = fit_additive(matrix[seen], answer[seen] == 0, columns)
+                curves = fit_additive(
+                    matrix[seen], answer[seen] == 0, columns, settings.own, settings.monotone_of(name)
+                )
                 scores = trees.parts.head().scores(matrix[held])[:, 0]
                 share = share_of_additive(scores, curves(matrix[held]), answer[held] == 0)
             heads[name] = replace(trees, parts=_beside(trees.parts, curves, share), curves=share)
@@ -274,7 +309,7 @@ def _fit_heads(
                 f"{name} head: {trees.rounds} trees, from {int((answer[seen] == 0).sum()):,} failures; "
                 f"curves count {share:.0%} beside them"
             )
-        found = fit_reasons(data, split, columns, settings)
+        found = fit_reasons(data, split, columns, settings) if reasons else None
         if found is not None:
             heads["reason"] = found
             tell(f"reason head: {found.rounds} trees for each of {len(found.parts.classes)} reasons")
@@ -327,6 +362,8 @@ def _blended(
         blend(direct, staged)[:, None], (~won).astype(int), payment, resamples=settings.resamples, seed=settings.seed
     )
     slope, bias = float(found.weights[0, 0]), float(found.bias[0])
+    if slope < 0.0 and settings.monotone:
+        slope, bias, said = 1.0, 0.0, "left as it is: it would turn round what was to rise or fall"
     notes["calibration of success"] = said
     return Blend(slope * blend.bias + bias, slope * blend.direct, slope * blend.staged), notes
 
@@ -346,7 +383,8 @@ def _refit(
         columns, seen = found.parts.columns, matrix[rows]
         kind = recipe if name == "success" else Recipe(columns, stage=True)
         trees = fit_head(seen, answer[rows], found.parts.classes, kind, alone, rounds=found.rounds).parts
-        curves = fit_additive(seen, answer[rows] == 0, columns) if found.curves else None
+        held = settings.monotone_of(name)
+        curves = fit_additive(seen, answer[rows] == 0, columns, settings.own, held) if found.curves else None
         return _beside(trees, curves, found.curves)
 
     with ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool:
@@ -359,19 +397,21 @@ def _report(
     outcome = data.outcome
     before = (outcome >= 0) & (split.slices >= 0) & ~split["test"]
     test = split["test"] & (outcome >= 0)
-    usable = usable_columns(select(data.matrix, before), float(np.ptp(data.rows.created[before])))
+    span = float(np.ptp(data.rows.created[before]))
+    usable = usable_columns(select(data.matrix, before), span, settings.own, settings.left_out)
     others = {
         "prior": prior(outcome[before], int(test.sum())),
         "success rate by country, method and route": rate_table(_cells(data.table), outcome, before, test),
-        "logistic regression": LinearBaseline(usable, settings.seed).outcome_probability(
+        "logistic regression": LinearBaseline(usable, settings.seed, settings.own).outcome_probability(
             data.matrix, outcome, before, test
         ),
     }
     against = {name: compare(judged, told, other) for name, other in others.items()}
     return {
         "attempts": len(outcome),
-        "pending": int((outcome < 0).sum()),
-        "unclassified": int((outcome == 5).sum()),
+        "pending": int((data.rows.outcome < 0).sum()),
+        "not_final": int(((outcome < 0) & (data.rows.outcome >= 0)).sum()),
+        "unclassified": int((data.rows.outcome == 5).sum()),
         "purged": split.purged,
         "window": [str(data.table["created_at"].iloc[0]), str(data.table["created_at"].iloc[-1])],
         "slices": {
@@ -381,8 +421,10 @@ def _report(
             }
             for place, name in enumerate(SLICES)
         },
-        "outcomes": {name: int((outcome == code).sum()) for code, name in enumerate((*OUTCOMES, "unclassified"))},
-        "features": [features()[column].name for column in recipe.columns],
+        "outcomes": {
+            name: int((data.rows.outcome == code).sum()) for code, name in enumerate((*OUTCOMES, "unclassified"))
+        },
+        "features": [all_features(settings.own)[column].name for column in recipe.columns],
         "extra_trees": recipe.extra_trees,
         "quality": {
             "model": _plain(quality(judged, told)),

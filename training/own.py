@@ -1,0 +1,41 @@
+"""Which columns of a merchant's own are read beside the contract's, for whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from features.columns import Column
+from features.own import as_columns
+from training.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from models.artefact import Artefact
+
+__all__ = ["own_of_models", "own_of_training"]
+
+
+def own_of_models(*models: Artefact) -> tuple[Column, ...]:
+    """The own columns of all models together; where two declare one name otherwise, the first counts."""
+    found: dict[str, Column] = {}
+    for model in models:
+        for column in as_columns(model.encoder.own):
+            found.setdefault(column.name, column)
+    return tuple(found.values())
+
+
+def own_of_training(settings: TrainSettings) -> tuple[Column, ...]:
+    """The own columns that a training declares, which have to be there; and those of the champion, which need not be.
+
+    Without the champion's columns it would be compared on less than it was made for.
+    """
+    from training import tracking
+
+    declared = as_columns(settings.own)
+    if not tracking.store_is_there():
+        return declared  # and none is made before the attempts are known to be good
+    tracking.store()
+    champion, _, _ = tracking.champion(settings.model_name)
+    theirs = own_of_models(champion) if champion is not None else ()
+    names = {column.name for column in declared}
+    return (*declared, *(replace(column, for_training=False) for column in theirs if column.name not in names))
