@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES
+from features.rows import Rows
 from training.metrics import Estimate, Resampler, auc, bins_of, brier, calibration_error
 
-__all__ = ["SLICED_BY", "Judged", "by_slice", "compare", "quality", "why_quality"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["SLICED_BY", "SMALLEST_SLICE", "Judged", "by_slice", "compare", "quality", "slices_of", "why_quality"]
 
 Array = npt.NDArray[Any]
 
-SLICED_BY = ("country", "method", "route", "channel", "issuer", "first_time")
-_SMALLEST_SLICE = 300
+SLICED_BY = ("country", "method", "route", "channel", "issuer", "first_time", "amount")
+"""What attempts are told apart by: columns, whether it is the customer's first payment, and the amount's band."""
+
+SMALLEST_SLICE = 300
+"""Attempts, below which a slice is not told."""
+
+_BANDS = ("under half the usual", "half to twice the usual", "two to four times the usual", "over four times the usual")
+_BAND_EDGES = (-1.0, 1.0, 2.0)  # doublings
 _TINY = 1e-12
 
 
@@ -136,6 +146,22 @@ def compare(judged: Judged, probabilities: Array, others: Array) -> dict[str, Es
     return found
 
 
+def slices_of(table: pd.DataFrame, rows: Rows) -> dict[str, Array]:
+    """What each attempt is told apart by, for each of SLICED_BY that the table tells of; `rows` are the table's.
+
+    Amounts are put into bands against the usual one in their currency, since money has no other common measure.
+    """
+    there = [name for name in SLICED_BY if name in table]
+    found = {name: table[name].astype(object).where(table[name].notna(), "(none)").to_numpy(str) for name in there}
+    if "prior_payments" in table:
+        first = table["prior_payments"].to_numpy(np.float64, na_value=np.nan)
+        found["first_time"] = np.where(np.isnan(first), "unknown", np.where(first == 0, "first time", "returning"))
+    against = np.log2(np.maximum(rows.numbers[:, 0], 1.0) / rows.reference[:, 0]) - rows.reference[:, 1]
+    bands = np.array(_BANDS, object)[np.searchsorted(_BAND_EDGES, against, side="right").clip(0, len(_BANDS) - 1)]
+    found["amount"] = np.where(np.isnan(against), "unknown", bands)
+    return found
+
+
 def by_slice(
     judged: Judged, probabilities: Array, slices: Mapping[str, Array]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -143,7 +169,7 @@ def by_slice(
     for name, values in slices.items():
         for value in sorted({str(v) for v in values}):
             mask = values == value
-            if mask.sum() < _SMALLEST_SLICE:
+            if mask.sum() < SMALLEST_SLICE:
                 continue
             mine, told = judged.part(mask), probabilities[mask]
             p, happened = told[:, 0], mine.success

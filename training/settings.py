@@ -50,6 +50,11 @@ class TrainSettings:
     )
     reason_rows: int = _setting(100_000, "attempts", "latest explained failures that reasons are learnt from", 1000)
     resamples: int = _setting(200, "resamples", "bootstrap resamples, by payment, behind every interval", 20, 10_000)
+    guarded_slices: str = _setting(
+        "country,method,route,channel,issuer,first_time,amount",
+        "names, or NAME=VALUE",
+        "slices that a new champion may not be worse on, beyond noise",
+    )
     keep_customers: int = _setting(200_000, "customers", "customers whose past the model carries, the latest first", 0)
 
     def __post_init__(self) -> None:
@@ -70,6 +75,9 @@ class TrainSettings:
             faults.append(Fault("stop_share + calibrate_share + test_share", "at most 0.8 together", seen=seen))
         if faults:
             raise BadInput("settings", faults)
+        from training.compare import guarded
+
+        guarded(self.guarded_slices)
 
 
 def read_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> TrainSettings:

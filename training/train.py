@@ -32,7 +32,7 @@ from training.calibrate import blend_of, calibrate, log_losses
 from training.code_text import fit_code_text
 from training.fit import Fitted, Recipe, fit_head, usable_columns
 from training.metrics import Resampler
-from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
+from training.quality import Judged, by_slice, compare, quality, slices_of, why_quality
 from training.reasons import fit_reasons, plausible_reasons, refit_reasons
 from training.select import choose_recipe
 from training.settings import TrainSettings
@@ -138,7 +138,6 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         "judged_from": split.begins[3],
     }
     about = {
-        "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": len(table),
         "refitted": refitted,
     }
@@ -330,6 +329,7 @@ def _report(
         ),
     }
     against = {name: compare(judged, told, other) for name, other in others.items()}
+    every = {name: values[test] for name, values in slices_of(data.table, data.rows).items()}
     return {
         "attempts": len(outcome),
         "pending": int((outcome < 0).sum()),
@@ -360,7 +360,7 @@ def _report(
         "categories": {name: _plain(found) for name, found in why_quality(judged, told).items()},
         "by_slice": [
             {"slice": name, "value": value, **_plain(found)}
-            for name, value, found in by_slice(judged, told, _slices(data, test))
+            for name, value, found in by_slice(judged, told, every)
         ],
     }
 
@@ -374,16 +374,6 @@ def _cells(table: pd.DataFrame) -> Array:
     names = [name for name in ("country", "method", "route") if name in table]
     codes: Array = table.groupby(names, observed=True, dropna=False).ngroup().to_numpy()
     return codes
-
-
-def _slices(data: Prepared, test: Array) -> dict[str, Array]:
-    """What the judged attempts are told apart by."""
-    table = data.table[test]
-    found = {name: table[name].astype(str).to_numpy() for name in SLICED_BY if name in table}
-    if "prior_payments" in table:
-        first = table["prior_payments"].to_numpy(np.float64, na_value=np.nan)
-        found["first_time"] = np.where(np.isnan(first), "unknown", np.where(first == 0, "first time", "returning"))
-    return found
 
 
 def _category_shares(outcome: Array) -> tuple[float, float, float, float]:
