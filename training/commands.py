@@ -64,6 +64,7 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
         from features.attempts import read_attempts
         from training import tracking
         from training.gate import judge
+        from training.reproduce import origin_of
         from training.train import check_enough
         from training.train import train as fit
 
@@ -73,7 +74,8 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
         with tracking.run(settings) as active:
             trained = fit(table, settings, tell)
             tell("logging to MLflow")
-            logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
+            origin = origin_of(data, query, mapping, table)
+            logged = tracking.track(trained, settings, data, run_id=active.info.run_id, origin=origin)
             champion, version, unreadable = tracking.champion(settings.model_name)
             if unreadable:
                 tell(f"the champion, version {version}, cannot be asked: {unreadable}")
@@ -86,6 +88,7 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
                 guarded_slices=settings.guarded_slices,
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
+            tracking.publish_card(logged, verdict, settings)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
 
 

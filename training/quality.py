@@ -15,7 +15,17 @@ from training.metrics import Estimate, Resampler, auc, bins_of, brier, calibrati
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SLICED_BY", "SMALLEST_SLICE", "Judged", "by_slice", "compare", "quality", "slices_of", "why_quality"]
+__all__ = [
+    "SLICED_BY",
+    "SMALLEST_SLICE",
+    "Judged",
+    "by_slice",
+    "compare",
+    "quality",
+    "reliability",
+    "slices_of",
+    "why_quality",
+]
 
 Array = npt.NDArray[Any]
 
@@ -134,6 +144,25 @@ def _share(hit: Array, among: Array) -> Callable[[Array | None], float]:
         return float((w * hit).sum() / w.sum()) if w.sum() > 0 else float("nan")
 
     return figure
+
+
+def reliability(happened: Array, p: Array, bins: int = 10) -> tuple[Array, Array, Array, Array, Array]:
+    """Mean promise, share that came, its Wilson 95 % interval (low, high) and attempts, in bins of equally many attempts."""
+    order = np.argsort(p, kind="stable")
+    promised, came, low, high, counts = [], [], [], [], []
+    for part in np.array_split(order, bins):
+        if not len(part):
+            continue
+        n, share = len(part), happened[part].mean()
+        z = 1.96
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        counts.append(n)
+        promised.append(p[part].mean())
+        came.append(share)
+        low.append(min(middle - half, share))
+        high.append(max(middle + half, share))
+    return np.array(promised), np.array(came), np.array(low), np.array(high), np.array(counts)
 
 
 def compare(judged: Judged, probabilities: Array, others: Array) -> dict[str, Estimate]:

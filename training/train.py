@@ -69,7 +69,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives: the artefact, what is to be said of it (JSON), and what its pictures are drawn from."""
+    """What a training gives: the artefact, what is to be said of it (JSON), and what its pictures are drawn from.
+
+    `judged_rows` are the positions, in the prepared table, of the attempts that judged it.
+    """
 
     data: Prepared
     artefact: Artefact
@@ -78,6 +81,7 @@ class Trained:
     told: Array
     curves: Mapping[str, tuple[float, ...]]
     example: pd.DataFrame
+    judged_rows: Array
 
 
 def prepare(table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
@@ -170,6 +174,7 @@ def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: N
         told,
         {n: f.curve for n, f in fitted.items()},
         data.table.tail(5).reset_index(drop=True),
+        np.flatnonzero(test),
     )
 
 
@@ -359,8 +364,7 @@ def _report(
         ],
         "categories": {name: _plain(found) for name, found in why_quality(judged, told).items()},
         "by_slice": [
-            {"slice": name, "value": value, **_plain(found)}
-            for name, value, found in by_slice(judged, told, every)
+            {"slice": name, "value": value, **_plain(found)} for name, value, found in by_slice(judged, told, every)
         ],
     }
 

@@ -14,7 +14,7 @@ from typing import Any
 from features.errors import ArtifactMismatch, BadInput
 from training.console import progress
 
-__all__ = ["champions", "reproduce"]
+__all__ = ["champions", "monitor", "reproduce"]
 
 
 def champions(name: str, *, as_json: bool) -> None:
@@ -35,6 +35,42 @@ def champions(name: str, *, as_json: bool) -> None:
     print("\n".join(lines) if told else f"{name} has had no champion yet")  # noqa: T201
 
 
+def monitor(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    history: str | None,
+    model: str,
+    output: Path | None,
+) -> None:
+    """`payrescue monitor`."""
+    with progress("monitoring") as (tell, _):
+        from features.attempts import read_attempts
+        from models.artefact import load
+        from training import tracking
+        from training.monitor import monitor as compare
+        from training.monitor_output import lines, write
+        from training.snapshot import SNAPSHOT
+
+        now = datetime.now(UTC)
+        table = read_attempts(data, mapping, now=now, query=query, progress=tell)
+        past = read_attempts(history, mapping, now=now, progress=tell) if history else None
+        tracking.store()
+        folder, version = tracking.folder_of(model)
+        artefact = load(folder)
+        if not (folder / SNAPSHOT).is_file():
+            raise BadInput(
+                "model", message=f"{model}: holds no {SNAPSHOT}, since an older version made it; train again"
+            )
+        name = f"version {version}" if version else model
+        report = compare(artefact, _read(folder / SNAPSHOT), table, past=past)
+        if output is not None:
+            write(report, name, output)
+    print("\n".join(lines(report, name)))  # noqa: T201
+    if output is not None:
+        print(f"{output}/: monitor.html to read, monitor.json, monitor.prom for Prometheus")  # noqa: T201
+
+
 def reproduce(run_id: str, data: str | None, mapping: str | None) -> None:
     """`payrescue reproduce`; exits with 1 where another artefact comes out."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -43,7 +79,7 @@ def reproduce(run_id: str, data: str | None, mapping: str | None) -> None:
         from models.artefact import save
         from training import tracking
         from training.reproduce import artefact_hash, differences, environment, origin_of, settings_of
-        from training.snapshot import snapshot_of
+        from training.snapshot import SNAPSHOT, snapshot_of
         from training.train import train
 
         tracking.store()
@@ -67,7 +103,7 @@ def reproduce(run_id: str, data: str | None, mapping: str | None) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary, "model")
             save(trained.artefact, folder)
-            tracking.add_to(folder, "snapshot.json", snapshot_of(trained))
+            tracking.add_to(folder, SNAPSHOT, snapshot_of(trained))
             now = artefact_hash(folder)
             unlike = _unlike(then["artefact"]["files"], folder, run_id) if now != then["artefact"]["sha256"] else []
     lines = [f"run {run_id}, {here.attempts:,} attempts of {origin['data']}"]
