@@ -24,7 +24,7 @@ from training.train import Trained
 __all__ = ["card_html", "card_summary", "model_card"]
 
 _LIMITS = (
-    "It was judged on the last slice of time; a market that changes afterwards can make it worse: ask `payrescue monitor`.",
+    "It was judged on the last slice of time; a market that changes afterwards can make it worse: ask payrescue monitor.",
     "Importances are associations. Whether changing a thing helps, only a test tells.",
     "What it says of values never seen in training (a new issuer, say) rests on their recent history alone.",
     "It ranks what checkout may do. It is no judgement of a customer: it must not decide on credit, or on who may buy.",
@@ -193,10 +193,10 @@ def _tiles(quality: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def _contest(quality: Mapping[str, Any]) -> dict[str, Any]:
-    """Log loss of each model as a dot with its interval, placed on a picture 640 wide."""
+    """Log loss of each model as a dot with its interval, placed on a picture 400 wide."""
     told = {name: figures["success_log_loss"] for name, figures in quality.items()}
     low, high = min(one["low"] for one in told.values()), max(one["high"] for one in told.values())
-    left, right = 300.0, 625.0
+    left, right = 14.0, 386.0
 
     def at(value: float) -> float:
         return float(round(left + (value - low) / max(high - low, 1e-9) * (right - left), 1))

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-__all__ = ["Shift", "brought", "bursts", "holm", "miscalibration", "overdispersion", "shift"]
+__all__ = ["Shift", "brought", "bursts", "holm", "homogeneity", "miscalibration", "overdispersion", "shift"]
 
 Array = npt.NDArray[Any]
 
@@ -168,6 +168,18 @@ def brought(new: int, who: int, usual_new: int, usual_who: int) -> float:
     return float(stats.hypergeom.sf(new - 1, who + usual_who, new + usual_new, who))
 
 
+def homogeneity(then: Array, now: Array) -> float:
+    """Chance that two lists of counts are as unlike as this, if both are of one distribution (chi-squared, rare cells pooled)."""
+    both = then + now
+    expected = both / both.sum() * min(then.sum(), now.sum())
+    pooled = _pooled(expected)
+    table = np.vstack([pooled @ then, pooled @ now])
+    table = table[:, table.sum(axis=0) > 0]
+    if table.shape[1] < 2 or (table.sum(axis=1) < _LEAST_EXPECTED).any():
+        return 1.0
+    return float(stats.chi2_contingency(table, correction=False).pvalue)
+
+
 def overdispersion(n: Array, k: Array, share: Array) -> float:
     """How alike the payments of one block of hours are, 0 (independent) to 1: `k` of `n` failed where `share` usually do.
 
@@ -190,11 +202,14 @@ def bursts(n: Array, k: Array, share: Array, alike: float) -> Array:
     return spread
 
 
-def miscalibration(then: Sequence[Array], now: Sequence[Array]) -> tuple[float, Array, Array] | None:
+def miscalibration(
+    then: Sequence[Array], now: Sequence[Array], allowed: float = 0.0
+) -> tuple[float, Array, Array] | None:
     """Whether what came is further from what was predicted than when the model was judged: p, differences, standard errors.
 
-    Both are (n, off), each of shape (groups, blocks of time). Blocks are the unit; the groups are looked at together, by a
-    quadratic form with a scaled F distribution. None where either has fewer than seven blocks.
+    Both are (n, off), each of shape (groups, blocks of time). Differences up to `allowed` (a share) count for nothing. Blocks are
+    the unit; the groups are looked at together, by a quadratic form with a scaled F distribution. None where either has fewer
+    than seven blocks.
     """
     (n0, off0), (n1, off1) = then, now
     freedom = min(int((one.sum(axis=0) > 0).sum()) for one in (n0, n1)) - 1
@@ -207,7 +222,8 @@ def miscalibration(then: Sequence[Array], now: Sequence[Array]) -> tuple[float, 
     errors = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
     mean, squares = _moments(covariance / np.outer(errors, errors), freedom)
     spread = mean * mean / squares
-    p = float(stats.f.sf(float(((difference / errors) ** 2).sum()) / mean, spread, spread * freedom))
+    beyond = np.maximum(np.abs(difference) - allowed, 0.0) / errors
+    p = float(stats.f.sf(float((beyond * beyond).sum()) / mean, spread, spread * freedom))
     whole, sure = np.full(len(enough), np.nan), np.full(len(enough), np.nan)
     whole[enough], sure[enough] = difference, errors
     return p, whole, sure

@@ -8,62 +8,33 @@ trained again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from features.columns import OUTCOMES
 from features.errors import BadInput
-from features.rows import Rows
 from models.artefact import Artefact
-from models.tables import matrix_of
-from training import snapshot as snap
-from training.drift import Shift, brought, bursts, holm, miscalibration, shift
-from training.snapshot import BLOCK_US, DAY_US
+from training.drift import Shift, holm
+from training.monitor_checks import (
+    FEWEST,
+    LEVEL,
+    Check,
+    bursts_of,
+    calibration_of,
+    codes_of,
+    shifts_of,
+    unseen_of,
+    when,
+)
+from training.snapshot import delays
+from training.watched import mature
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["LEVEL", "Check", "Report", "monitor"]
-
-Array = npt.NDArray[Any]
-
-LEVEL = 0.05
-"""Chance of any false alarm, each time that it is asked."""
-
-_FEWEST = 100  # attempts; below, nothing could be told from chance
-_GAP_US = DAY_US  # a past that ends longer ago than this is not the model's past any more
-_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at. `limit`: what chance alone exceeds once in twenty times that all checks are made.
-
-    `p` is by itself, `adjusted` for all checks; `says` is for people.
-    """
-
-    family: str
-    name: str
-    statistic: str
-    value: float
-    limit: float | None
-    p: float
-    says: str
-    adjusted: float = 1.0
-
-    @property
-    def alarm(self) -> bool:
-        """Whether it is beyond what chance explains."""
-        return self.adjusted < LEVEL
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {**vars(self), "alarm": self.alarm}
+__all__ = ["Report", "monitor"]
 
 
 @dataclass(frozen=True)
@@ -103,19 +74,20 @@ def monitor(
     `past` are the attempts between the training and the table, for what was predicted of them to be told as it was; without
     them, calibration is judged only if the table begins where the model's past ends. Raises BadInput for too few attempts.
     """
-    if len(table) < _FEWEST:
+    if len(table) < FEWEST:
         raise BadInput(
-            "monitor", message=f"{len(table)} attempts are too few to tell drift from chance; want {_FEWEST} or more"
+            "monitor", message=f"{len(table)} attempts are too few to tell drift from chance; want {FEWEST} or more"
         )
     rows = artefact.encoder.from_table(table)
-    old = snap.mature(rows, kept["maturity_us"])
+    old = mature(rows, kept["maturity_us"])
     notes: list[str] = []
     limits: dict[str, Shift] = {}
     found = [
-        *_shifts(artefact, kept, table, rows, old, np.random.default_rng(seed), limits),
-        *_unseen(artefact, kept, table, rows),
-        *_bursts(kept, table, rows),
-        *_calibration(artefact, kept, table, rows, old, past, notes),
+        *shifts_of(artefact, kept, table, rows, old, np.random.default_rng(seed), limits),
+        *unseen_of(artefact, kept, table, rows),
+        *codes_of(artefact, kept, table, rows),
+        *bursts_of(kept, table, rows),
+        *calibration_of(artefact, kept, table, rows, old, past, notes),
     ]
     if not limits:
         notes.append("The training window had too few whole days to tell drift from chance; want seven or more.")
@@ -129,149 +101,24 @@ def monitor(
     about = {
         "attempts": len(table),
         "matured": int(old.sum()),
-        "from": _when(int(rows.created.min())),
-        "until": _when(int(rows.created.max())),
-        "trained_from": _when(artefact.window["from"]),
-        "trained_until": _when(artefact.window["until"]),
+        "from": when(int(rows.created.min())),
+        "until": when(int(rows.created.max())),
+        "trained_from": when(artefact.window["from"]),
+        "trained_until": when(artefact.window["until"]),
         "reference_days": len(kept["columns"]["outcome"]["days"]),
         "checks": len(checks),
         "level": LEVEL,
         "level_of_one": level,
-        "delay_s": snap.delays(rows),
+        "delay_s": delays(rows),
         "delay_s_then": kept["delay_s"],
     }
     return Report(retrain, why, next_, checks, notes, about)
-
-
-def _shifts(
-    artefact: Artefact,
-    kept: Mapping[str, Any],
-    table: pd.DataFrame,
-    rows: Rows,
-    old: Array,
-    rng: np.random.Generator,
-    limits: dict[str, Shift],
-) -> Iterator[Check]:
-    """PSI of everything that is watched, and KS of numbers."""
-    then = kept["columns"]
-    edges = {name: known["edges"] for name, known in then.items() if known["edges"] is not None}
-    for one in snap.watched(table, artefact.encoder, rows, old, edges):
-        created, n_bins = rows.created[one.rows], len(one.labels)
-        if one.name not in then or not len(created):
-            continue
-        known = then[one.name]
-        now, hours = np.bincount(one.bins, minlength=n_bins), snap.tally(one.bins, n_bins, created % DAY_US, 0, 1)[1]
-        moved = shift(
-            np.array(known["days"]), kept["first_day"], np.array(known["hours"]), now, hours, created // DAY_US,
-            ordered=one.edges is not None, rng=rng,
-        )  # fmt: skip
-        if moved is None:
-            continue
-        limits[one.name] = moved
-        most = [(one.labels[place], was, share) for place, was, share, _ in moved.moved[:_SHOWN]]
-        told = "; ".join(f"{label}: {_share(share)}, expected {_share(was)}" for label, was, share in most)
-        yield Check(one.family, one.name, "psi", moved.psi, None, moved.p_psi, f"{one.label}: {told}")
-        if moved.ks is not None and moved.p_ks is not None:
-            yield Check(one.family, one.name, "ks", moved.ks, None, moved.p_ks, f"{one.label}: {told}")
 
 
 def _limit(check: Check, limits: Mapping[str, Shift], level: float) -> float | None:
     if check.statistic not in {"psi", "ks"}:
         return None
     return limits[check.name].limit(level)[0 if check.statistic == "psi" else 1]
-
-
-def _unseen(artefact: Artefact, kept: Mapping[str, Any], table: pd.DataFrame, rows: Rows) -> Iterator[Check]:
-    """Values that the model has never seen: how many customers bring them, against how many did so in training."""
-    for name, codes in snap.coded_columns(table, artefact.encoder, rows).items():
-        if name not in kept["unseen"]:
-            continue
-        new, who, values = snap.unseen(table, name, codes)
-        usual_new, usual_who = kept["unseen"][name]
-        named = ", ".join(f"{value} ({count:,} attempts)" for value, count in values.items())
-        family = "unknown codes" if name in {"response_code", "advice_code"} else "unknown values"
-        says = f"{name.replace('_', ' ')}: {new:,} of {who:,} customers brought values never seen before"
-        p = brought(new, who, usual_new, usual_who)
-        yield Check(family, name, "unseen", new / max(who, 1), None, p, f"{says}: {named}" if named else says)
-
-
-def _bursts(kept: Mapping[str, Any], table: pd.DataFrame, rows: Rows) -> Iterator[Check]:
-    """Hours in which a route or an issuer failed as it does not by chance."""
-    for name, (values, block, n, k) in snap.failing(table, rows).items():
-        usual = kept["bursts"].get(name)
-        seen = np.isin(values, list(usual["share"])) if usual else np.zeros(len(values), bool)
-        if usual is None or not seen.any():
-            continue
-        values, block, n, k = values[seen], block[seen], n[seen], k[seen]
-        share = np.array([usual["share"][value] for value in values])
-        p = bursts(n, k, share, usual["alike"])
-        worst = int(p.argmin())
-        since = _when(int(block[worst]) * BLOCK_US)
-        says = (
-            f"{name} {values[worst]} failed technically for {int(k[worst]):,} of {int(n[worst]):,} payments in the four "
-            f"hours from {since}; usually for {_share(share[worst])}"
-        )
-        yield Check("outage", name, "burst", float(k[worst] / n[worst]), None, min(1.0, float(p[worst]) * len(p)), says)
-
-
-def _calibration(
-    artefact: Artefact,
-    kept: Mapping[str, Any],
-    table: pd.DataFrame,
-    rows: Rows,
-    old: Array,
-    past: pd.DataFrame | None,
-    notes: list[str],
-) -> Iterator[Check]:
-    """Whether what was predicted still comes: in all, over the range of predictions, by outcome and by segment."""
-    if past is None and rows.created.min() - artefact.history.until > _GAP_US:
-        notes.append(
-            "Calibration was not judged: the attempts begin more than a day after the model's past ends. Give the attempts in "
-            "between, and those of the training, by --history."
-        )
-        return
-    judged = old & (rows.outcome >= 0)
-    if judged.sum() < _FEWEST:
-        notes.append("Calibration was not judged: too few of the attempts have an outcome that has matured.")
-        return
-    told = artefact.outcome_model().outcome_probability(matrix_of(artefact, table, past)[judged])
-    then = kept["calibration"]
-    now = snap.residuals(told, rows.outcome[judged], rows.created[judged], snap.segments_of(table[judged]), then)
-    for name, groups in then["groups"].items():
-        common = [value for value in groups if value in now["groups"].get(name, {})]
-        if not common or (name == "outcome" and not _explained(groups, now["groups"][name])):
-            continue
-        before, after = (_stacked([one[value] for value in common]) for one in (groups, now["groups"][name]))
-        found = miscalibration(before, after)
-        if found is None:
-            continue
-        p, off, errors = found
-        standing = np.where(errors > 0, np.abs(off) / errors, 0.0)
-        worst = int(np.nanargmax(standing))
-        mine = now["groups"][name][common[worst]]
-        n = max(sum(mine["n"]), 1)
-        came = (sum(mine["predicted"]) + sum(mine["off"])) / n
-        what = OUTCOMES[0] if name != "outcome" else common[worst].replace("_", " ")
-        says = f"{_where(name, common[worst])}: {what} came in {_share(came)}, {_share(sum(mine['predicted']) / n)} predicted"
-        yield Check("calibration", name, "off", float(off[worst]), None, p, f"{says} ({sum(mine['n']):,} attempts)")
-
-
-def _explained(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    return all(sum(one[OUTCOMES[0]]["n"]) > 0 and sum(one[OUTCOMES[-1]]["predicted"]) > 0 for one in (then, now))
-
-
-def _stacked(groups: Sequence[Mapping[str, Sequence[float]]]) -> tuple[Array, Array]:
-    return np.array([one["n"] for one in groups], float), np.array([one["off"] for one in groups], float)
-
-
-def _where(name: str, value: str) -> str:
-    if name in {"success", "outcome"}:
-        return "in all"
-    return (
-        f"where success was predicted in tenth {int(value) + 1} of its range"
-        if name == "reliability"
-        else f"{name} {value}"
-    )
 
 
 _MEANING: Mapping[str, tuple[str, str, str]] = {
@@ -343,11 +190,3 @@ def _verdict(alarms: Sequence[Check], notes: Sequence[str]) -> tuple[str, list[s
     if not set(there).isdisjoint(_FIRST):
         return "not yet", why, todo
     return "yes" if any(_MEANING[family][0] == "yes" for family in there) else "not yet", why, todo
-
-
-def _share(value: float) -> str:
-    return f"{100 * value:.1f} %"
-
-
-def _when(microseconds: int) -> str:
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.monitor import Check, Report
+from training.monitor import Report
+from training.monitor_checks import Check
 from training.output import write_text
 from training.pages import render
 
@@ -27,8 +28,9 @@ _MEASURES = {
     "psi": "PSI",
     "ks": "KS",
     "unseen": "share of customers",
-    "burst": "share of payments that failed",
-    "off": "came, less predicted, against when it was judged",
+    "meaning": "share of failures that mean something else",
+    "burst": "share that failed",
+    "off": "came less predicted",
 }
 _RETRAIN = {"no": 0, "not yet": 1, "yes": 2}
 

@@ -3,26 +3,23 @@
 For each thing that is watched, how many attempts of each day fell into each of its bins, for the last eight weeks; by four-hour
 block, how many in all; who brought values never seen before; and how far what was predicted was from what came, on the attempts
 that judged the model. Counts alone: no attempt, customer or amount can be read out of it.
-
-What sums up the past (recent success rates and the like) is not watched: it moves with outcomes, and those are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import OUTCOMES, columns
-from features.definitions import EVIDENCE_CODES, RAW_CODES, RAW_NUMBERS, features
+from features.columns import OUTCOMES
+from features.definitions import EVIDENCE_CODES, RAW_CODES
 from features.kernel import PENDING
 from features.rows import Encoder, Rows
 from models.predictor import MATURE_US
 from training.drift import overdispersion
+from training.watched import BLOCK_US, DAY_US, DECILES, absent, mature, tally, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,21 +27,16 @@ if TYPE_CHECKING:
     from training.train import Trained
 
 __all__ = [
-    "BLOCK_US",
-    "DAY_US",
     "SEGMENTS",
     "SNAPSHOT",
-    "Watched",
     "coded_columns",
     "delays",
     "failing",
-    "mature",
+    "meanings",
     "residuals",
     "segments_of",
     "snapshot_of",
-    "tally",
     "unseen",
-    "watched",
 ]
 
 Array = npt.NDArray[Any]
@@ -52,36 +44,13 @@ Array = npt.NDArray[Any]
 SNAPSHOT = "snapshot.json"
 """Its file in the artefact."""
 
-DAY_US, BLOCK_US = 86_400_000_000, 14_400_000_000
 SEGMENTS = ("country", "method", "route", "issuer", "channel")
 """What calibration is looked at by."""
 
 _FORMAT = 1
 _MOST_DAYS = 56
-_MOST_LABELS = 40
-_OTHER, _MISSING = "(others)", "(missing)"
-_CLOCKS = {"customer_tenure_days": 1.0, "prior_payments": 0.0, "card_months_to_expiry": 0.0}
-"""Columns that move by themselves as customers and cards grow older, and up to where a value says: newly come, or run out."""
-
-_DECILES = np.linspace(0.1, 0.9, 9)
 _SMALLEST_SEGMENT = 300
 _LATE = 0.99  # of outcomes have come by then: what is younger is not judged
-
-
-@dataclass(frozen=True)
-class Watched:
-    """One thing that is watched: which bin each attempt of `rows` (positions in the table) is in.
-
-    `edges` are those of a number's bins, which are then in order; `family` says what a drift of it means.
-    """
-
-    name: str
-    label: str
-    family: str  # features | evidence | outcomes | codes | delay
-    labels: tuple[str, ...]
-    bins: Array
-    rows: Array
-    edges: tuple[float, ...] | None = None
 
 
 def snapshot_of(trained: Trained) -> dict[str, Any]:
@@ -106,9 +75,17 @@ def snapshot_of(trained: Trained) -> dict[str, Any]:
         "columns": kept,
         "unseen": _unseen_in_training(table, encoder, rows),
         "delay_s": delays(rows),
+        "meanings": meanings(table, encoder, rows),
         "bursts": {name: _usual_bursts(*found) for name, found in failing(table, rows).items()},
         "calibration": residuals(trained.told, trained.judged.outcome, rows.created[judged], segments),
+        "calibration_error": _judged_error(trained.report["quality"]["model"]),
     }
+
+
+def _judged_error(quality: Mapping[str, Any]) -> dict[str, float]:
+    """The calibration error that the model was judged with, of success and over all outcomes, as a share."""
+    success = float(quality["success_calibration_error"]["value"])
+    return {"success": success, "outcome": float(quality.get("calibration_error", {"value": success})["value"])}
 
 
 def _whole_days(created: Array) -> tuple[int, int]:
@@ -119,139 +96,12 @@ def _whole_days(created: Array) -> tuple[int, int]:
     return (max(first, after - _MOST_DAYS), after) if after > first else (begin // DAY_US, end // DAY_US + 1)
 
 
-def mature(rows: Rows, maturity_us: int) -> Array:
-    """Attempts so old, at the last thing told, that what became of them would be known, had it come as it used to."""
-    known = rows.resolved[rows.resolved != PENDING]
-    until = max(int(rows.created.max()), int(known.max()) if len(known) else 0)
-    old: Array = rows.created <= until - maturity_us
-    return old
-
-
-def watched(
-    table: pd.DataFrame, encoder: Encoder, rows: Rows, old: Array, edges: Mapping[str, Sequence[float]]
-) -> Iterator[Watched]:
-    """All that is watched of a table, in turn. `old` masks the attempts whose outcome should be known; `edges` are those of
-    numbers' bins by name, found from the table where they are not given."""
-    every, matured = np.arange(len(rows)), np.flatnonzero(old)
-    labels = {feature.name: feature.label for feature in features()}
-
-    def number(name: str, label: str, family: str, values: Array, there: Array) -> Watched:
-        found = edges.get(name)
-        known = values[~np.isnan(values)]
-        if found is None:
-            found = _edges(name, known)
-        cuts = np.array(found, float)
-        bins = np.where(np.isnan(values), len(cuts) + 1, np.searchsorted(cuts, values, side="left"))
-        named = _ranges(cuts)
-        return Watched(name, label, family, (*named, _MISSING), bins, there, tuple(cuts.tolist()))
-
-    scale = np.log2(np.maximum(rows.numbers[:, 0], 1.0) / rows.reference[:, 0]) - rows.reference[:, 1]
-    yield number("amount", labels["amount_against_usual"], "features", scale, every)
-    for place, name in enumerate(RAW_NUMBERS):
-        if name != "amount_minor":
-            yield number(name, labels[name], "features", rows.numbers[:, place], every)
-    coded = {name: _coded(table, name, rows.codes[:, place], encoder) for place, name in enumerate(RAW_CODES)}
-    for name, (bins, named) in coded.items():
-        yield Watched(name, labels[name], "features", named, bins, every)
-    yield Watched(
-        "customer_id",
-        "whether the customer is told",
-        "features",
-        ("told", _MISSING),
-        _absent(table, "customer_id"),
-        every,
-    )
-    evidence = encoder.evidence_of_table(table.iloc[matured])
-    yield number("duration_s", "how long attempts take, s", "evidence", rows.duration[matured], matured)
-    left: dict[str, tuple[Array, tuple[str, ...]]] = {}
-    for place, name in enumerate(EVIDENCE_CODES, start=evidence.shape[1] - len(EVIDENCE_CODES)):
-        told = np.where(np.isnan(evidence[:, place]), -1, evidence[:, place]).astype(np.int64)
-        left[name] = _coded(table.iloc[matured], name, told, encoder)
-        yield Watched(name, columns()[name].name.replace("_", " "), "evidence", left[name][1], left[name][0], matured)
-    ended = np.array([*OUTCOMES, "unclassified", "pending"])
-    outcome = np.where(rows.outcome[matured] < 0, len(ended) - 1, rows.outcome[matured])
-    yield Watched("outcome", "what becomes of attempts", "outcomes", tuple(ended.tolist()), outcome, matured)
-    for name in ("route", "issuer", "method"):
-        bins, named = coded[name]
-        yield _pair(
-            f"{name} → outcome",
-            f"what becomes of attempts, by {name}",
-            "outcomes",
-            (bins[matured], named),
-            outcome,
-            ended,
-            matured,
-        )
-    bins, named = left["response_code"]
-    coming = bins < len(named) - 1
-    reasons = np.array([*encoder.vocabularies.get("reason", ())[:_MOST_LABELS], "no reason"])
-    reason = rows.reason[matured]
-    reason = np.where((reason < 0) | (reason >= len(reasons) - 1), len(reasons) - 1, reason)
-    yield _pair(
-        "response_code → reason",
-        "what each code stands for",
-        "codes",
-        (bins[coming], named),
-        reason[coming],
-        reasons,
-        matured[coming],
-    )
-    delay = np.where(rows.resolved[matured] == PENDING, np.nan, (rows.resolved[matured] - rows.created[matured]) / 1e6)
-    yield number("delay_s", "time until an outcome is known, s", "delay", delay, matured)
-
-
-def _edges(name: str, known: Array) -> list[float]:
-    """Where a number's bins end: at its deciles; a clock's by who has just come, and what is beyond twice the largest."""
-    if not len(known):
-        return []
-    if name in _CLOCKS:
-        return [_CLOCKS[name], 2.0 * max(float(known.max()), 1.0)]
-    edges: list[float] = np.unique(np.quantile(known, _DECILES)).tolist()
-    return edges
-
-
-def _pair(
-    name: str, label: str, family: str, first: tuple[Array, Sequence[str]], second: Array, ended: Array, rows: Array
-) -> Watched:
-    bins, named = first
-    labels = tuple(f"{one}: {two}" for one in named for two in ended.tolist())
-    return Watched(name, label, family, labels, bins * len(ended) + second, rows)
-
-
-def _coded(table: pd.DataFrame, name: str, codes: Array, encoder: Encoder) -> tuple[Array, tuple[str, ...]]:
-    """Bins of a category: its most frequent values, the others, and none told."""
-    named = encoder.vocabularies.get(name, ())[:_MOST_LABELS]
-    n = len(named)
-    bins = np.where((codes < 0) | (codes >= n), n, codes)
-    return np.where(_absent(table, name) > 0, n + 1, bins), (*named, _OTHER, _MISSING)
-
-
-def _absent(table: pd.DataFrame, name: str) -> Array:
-    return table[name].isna().to_numpy().astype(np.int64) if name in table else np.ones(len(table), np.int64)
-
-
-def _ranges(cuts: Array) -> list[str]:
-    if not len(cuts):
-        return ["any"]
-    told = [f"{cut:.4g}" for cut in cuts]
-    between = [f"over {low} to {high}" for low, high in pairwise(told)]
-    return [f"up to {told[0]}", *between, f"over {told[-1]}"]
-
-
-def tally(bins: Array, n_bins: int, created: Array, first_day: int, n_days: int) -> tuple[Array, Array]:
-    """Attempts by day and bin, shape (n_days, n_bins), and by four-hour block of the day and bin, shape (6, n_bins)."""
-    day, block = created // DAY_US - first_day, created % DAY_US // BLOCK_US
-    days: Array = np.bincount(day * n_bins + bins, minlength=n_days * n_bins).reshape(n_days, n_bins)
-    hours: Array = np.bincount(block * n_bins + bins, minlength=6 * n_bins).reshape(6, n_bins)
-    return days, hours
-
-
 def unseen(table: pd.DataFrame, name: str, codes: Array, known: Array | None = None) -> tuple[int, int, dict[str, int]]:
     """Customers who bring a value that is not known (code −1, or not in `known`); all who bring any; and attempts by new value.
 
     Customers, or payments where there are none, since the attempts of one are no evidence independent of each other.
     """
-    told = _absent(table, name) == 0
+    told = absent(table, name) == 0
     new = told & ((codes < 0) if known is None else ~np.isin(codes, known))
     who = table["customer_id" if "customer_id" in table else "payment_id"].to_numpy()
     values = table[name][new].astype(str).value_counts() if new.any() else None
@@ -324,6 +174,22 @@ def _usual_bursts(values: Array, _: Array, n: Array, k: Array) -> dict[str, Any]
     }
 
 
+def meanings(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, dict[str, int]]:
+    """How often the failures with each response code were said to be what: the reason, or the outcome where there is none."""
+    place = EVIDENCE_CODES.index("response_code") - len(EVIDENCE_CODES)
+    code = encoder.evidence_of_table(table)[:, place]
+    told = np.flatnonzero(~np.isnan(code) & (rows.outcome > 0))
+    reasons = [*encoder.vocabularies.get("reason", ()), *OUTCOMES, "unclassified"]
+    n = len(reasons) - len(OUTCOMES) - 1
+    meant = np.where(rows.reason[told] >= 0, rows.reason[told], n + rows.outcome[told])
+    names = encoder.vocabularies.get("response_code", ())
+    found: dict[str, dict[str, int]] = {}
+    pairs, counts = np.unique(np.column_stack([code[told].astype(np.int64), meant]), axis=0, return_counts=True)
+    for (which, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
+        found.setdefault(names[which], {})[reasons[reason]] = count
+    return found
+
+
 def segments_of(table: pd.DataFrame) -> dict[str, Array]:
     """What calibration is looked at by: the value of each attempt, "" for none."""
     return {
@@ -342,7 +208,7 @@ def residuals(
     are lists over the blocks: `n` attempts, `off`, what came less what was predicted, and `predicted`.
     """
     p, won = told[:, 0], (outcome == 0).astype(float)
-    edges = np.array(like["edges"]) if like is not None else np.unique(np.quantile(p, _DECILES))
+    edges = np.array(like["edges"]) if like is not None else np.unique(np.quantile(p, DECILES))
     block = np.unique(created // BLOCK_US, return_inverse=True)[1]
     n_blocks = int(block.max()) + 1 if len(block) else 0
 
