@@ -121,30 +121,39 @@ def codes_of(artefact: Artefact, kept: Mapping[str, Any], table: pd.DataFrame, r
         return
     p, code, reason, was, is_, place = min(found, key=lambda one: one[0])
     says = (
-        f"code {code} stood for {reason} in {_share(is_[place] / is_.sum())} of {int(is_.sum()):,} failures, "
-        f"in training in {_share(was[place] / was.sum())}"
+        f"code {code} stood for {reason} for {_share(is_[place] / is_.sum())} of {int(is_.sum()):,} customers, "
+        f"in training for {_share(was[place] / was.sum())}"
     )
     distance = float(0.5 * np.abs(is_ / is_.sum() - was / was.sum()).sum())
     yield Check("codes", "response_code", "meaning", distance, None, min(1.0, p * len(found)), says)
 
 
 def bursts_of(kept: Mapping[str, Any], table: pd.DataFrame, rows: Rows) -> Iterator[Check]:
-    """Hours in which a route or an issuer failed as it does not by chance."""
-    for name, (values, block, n, k) in snap.failing(table, rows).items():
+    """Hours in which a route or an issuer failed as it does not by chance; the worst spell of four hours or of a day."""
+    for name, cells in snap.failing(table, rows).items():
         usual = kept["bursts"].get(name)
-        seen = np.isin(values, list(usual["share"])) if usual else np.zeros(len(values), bool)
-        if usual is None or not seen.any():
+        if usual is None:
             continue
-        values, block, n, k = values[seen], block[seen], n[seen], k[seen]
-        share = np.array([usual["share"][value] for value in values])
-        p = bursts(n, k, share, usual["alike"])
-        worst = int(p.argmin())
-        since = when(int(block[worst]) * BLOCK_US)
-        says = (
-            f"{name} {values[worst]} failed technically for {int(k[worst]):,} of {int(n[worst]):,} payments in the four "
-            f"hours from {since}; usually for {_share(share[worst])}"
-        )
-        yield Check("outage", name, "burst", float(k[worst] / n[worst]), None, min(1.0, float(p[worst]) * len(p)), says)
+        found, looked = [], 0
+        for blocks in snap.SPELLS:
+            values, last, n, k = snap.spells(cells, blocks)
+            seen = np.isin(values, list(usual["share"]))
+            if not seen.any():
+                continue
+            values, last, n, k = values[seen], last[seen], n[seen], k[seen]
+            share = np.array([usual["share"][value] for value in values.tolist()])
+            p = bursts(n, k, share, usual["alike"][str(blocks)])
+            worst = int(p.argmin())
+            looked += len(p)
+            since = when(int(last[worst] - blocks + 1) * BLOCK_US)
+            says = (
+                f"{name} {values[worst]} failed technically for {int(k[worst]):,} of {int(n[worst]):,} payments in the "
+                f"{4 * blocks} hours from {since}; usually for {_share(share[worst])}"
+            )
+            found.append((float(p[worst]), float(k[worst] / n[worst]), says))
+        if found:
+            least, value, says = min(found)
+            yield Check("outage", name, "burst", value, None, min(1.0, least * looked), says)
 
 
 def calibration_of(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SEGMENTS",
     "SNAPSHOT",
+    "SPELLS",
     "coded_columns",
     "delays",
     "failing",
@@ -36,6 +37,7 @@ __all__ = [
     "residuals",
     "segments_of",
     "snapshot_of",
+    "spells",
     "unseen",
 ]
 
@@ -46,6 +48,9 @@ SNAPSHOT = "snapshot.json"
 
 SEGMENTS = ("country", "method", "route", "issuer", "channel")
 """What calibration is looked at by."""
+
+SPELLS = (1, 6)
+"""How long an outage may last that is looked for, in four-hour blocks; a longer one shows in parts."""
 
 _FORMAT = 1
 _MOST_DAYS = 56
@@ -76,7 +81,7 @@ def snapshot_of(trained: Trained) -> dict[str, Any]:
         "unseen": _unseen_in_training(table, encoder, rows),
         "delay_s": delays(rows),
         "meanings": meanings(table, encoder, rows),
-        "bursts": {name: _usual_bursts(*found) for name, found in failing(table, rows).items()},
+        "bursts": {name: _usual_bursts(found) for name, found in failing(table, rows).items()},
         "calibration": residuals(trained.told, trained.judged.outcome, rows.created[judged], segments),
         "calibration_error": _judged_error(trained.report["quality"]["model"]),
     }
@@ -103,10 +108,15 @@ def unseen(table: pd.DataFrame, name: str, codes: Array, known: Array | None = N
     """
     told = absent(table, name) == 0
     new = told & ((codes < 0) if known is None else ~np.isin(codes, known))
-    who = table["customer_id" if "customer_id" in table else "payment_id"].to_numpy()
+    who = _who(table)
     values = table[name][new].astype(str).value_counts() if new.any() else None
     by_value = {str(value): int(count) for value, count in values.head(5).items()} if values is not None else {}
     return len(set(who[new])), len(set(who[told])), by_value
+
+
+def _who(table: pd.DataFrame) -> Array:
+    """Whose attempt each is: the customer's, or the payment's where no customers are told."""
+    return table["customer_id" if "customer_id" in table else "payment_id"].to_numpy(str)
 
 
 def coded_columns(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, Array]:
@@ -164,27 +174,50 @@ def failing(table: pd.DataFrame, rows: Rows) -> dict[str, tuple[Array, Array, Ar
     return found
 
 
-def _usual_bursts(values: Array, _: Array, n: Array, k: Array) -> dict[str, Any]:
-    """Share of payments that fail technically, by value, and how alike those of one block of hours are."""
+def spells(cells: tuple[Array, Array, Array, Array], blocks: int) -> tuple[Array, Array, Array, Array]:
+    """The cells of `failing` summed over so many blocks in a row: value, last block, payments, those that failed technically."""
+    values, block, n, k = cells
     names, place = np.unique(values, return_inverse=True)
-    share = (np.bincount(place, k) + 0.5) / (np.bincount(place, n) + 1.0)
-    return {
-        "alike": overdispersion(n, k, share[place]),
-        "share": dict(zip(names.tolist(), share.tolist(), strict=True)),
-    }
+    first, wide = int(block.min()), int(block.max() - block.min()) + 1
+    sums = []
+    for counts in (n, k):
+        dense = np.zeros((len(names), wide + blocks))
+        np.add.at(dense, (place, block - first + blocks), counts)
+        whole = np.cumsum(dense, axis=1)
+        sums.append(whole[:, blocks:] - whole[:, :-blocks])
+    rows, columns = np.nonzero(sums[0])
+    return names[rows], first + columns, sums[0][rows, columns], sums[1][rows, columns]
+
+
+def _usual_bursts(cells: tuple[Array, Array, Array, Array]) -> dict[str, Any]:
+    """Share of payments that fail technically, by value; and by length, how alike those of one spell are."""
+    names, place = np.unique(cells[0], return_inverse=True)
+    share = (np.bincount(place, cells[3]) + 0.5) / (np.bincount(place, cells[2]) + 1.0)
+    usual = dict(zip(names.tolist(), share.tolist(), strict=True))
+    alike = {}
+    for blocks in SPELLS:
+        value, last, n, k = spells(cells, blocks)
+        apart = last % blocks == 0
+        alike[str(blocks)] = overdispersion(n[apart], k[apart], np.array([usual[one] for one in value[apart].tolist()]))
+    return {"alike": alike, "share": usual}
 
 
 def meanings(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, dict[str, int]]:
-    """How often the failures with each response code were said to be what: the reason, or the outcome where there is none."""
+    """Of how many customers the failures with each response code were said to be what: the reason, or else the outcome.
+
+    Customers, since whoever tries again with the same card fails for the same reason again.
+    """
     place = EVIDENCE_CODES.index("response_code") - len(EVIDENCE_CODES)
     code = encoder.evidence_of_table(table)[:, place]
     told = np.flatnonzero(~np.isnan(code) & (rows.outcome > 0))
     reasons = [*encoder.vocabularies.get("reason", ()), *OUTCOMES, "unclassified"]
     n = len(reasons) - len(OUTCOMES) - 1
     meant = np.where(rows.reason[told] >= 0, rows.reason[told], n + rows.outcome[told])
+    who = np.unique(_who(table)[told], return_inverse=True)[1]
+    once = np.unique(np.column_stack([code[told].astype(np.int64), meant, who]), axis=0)
     names = encoder.vocabularies.get("response_code", ())
     found: dict[str, dict[str, int]] = {}
-    pairs, counts = np.unique(np.column_stack([code[told].astype(np.int64), meant]), axis=0, return_counts=True)
+    pairs, counts = np.unique(once[:, :2], axis=0, return_counts=True)
     for (which, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
         found.setdefault(names[which], {})[reasons[reason]] = count
     return found

@@ -53,13 +53,13 @@ def test_what_is_better_in_all_and_worse_nowhere_is_promoted(judging):
 
 def test_what_is_better_in_all_and_worse_for_a_guarded_slice_is_not(judging):
     true, table, judged = judging
-    here = (table["country"] == "TW").to_numpy()
+    here = (table["country"] == "KR").to_numpy()
     challenger, champion = duller(true, here, 0.95), duller(true, ~here, 0.8)
     verdict = judged(challenger, champion, guarded_slices="country")
     assert not verdict.promote
-    assert "worse beyond noise for guarded slices: country TW: +" in verdict.why
+    assert "worse beyond noise for guarded slices: country KR: +" in verdict.why
     assert verdict.as_dict()["slices"][0]["standing"] == "worse"
-    for setting in ("", "country=KR", "channel=server"):
+    for setting in ("", "country=US", "channel=server"):
         assert judged(challenger, champion, guarded_slices=setting).promote
 
 
