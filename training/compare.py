@@ -132,13 +132,15 @@ def is_guarded(name: str, value: str, among: Sequence[tuple[str, str | None]]) -
 
 def _members(slices: Mapping[str, Array]) -> tuple[list[tuple[str, str]], Array]:
     """Names and values of the slices that are large enough, and who is in each, shape (n, slices)."""
+    import pandas as pd
+
     named, masks = [], []
     for name, values in slices.items():
-        told = np.asarray(values).astype(str)
-        for value, count in zip(*np.unique(told, return_counts=True), strict=True):
+        place, told = pd.factorize(np.asarray(values, object), sort=True)
+        for code, count in enumerate(np.bincount(place, minlength=len(told)).tolist()):
             if count >= SMALLEST_SLICE:
-                named.append((name, str(value)))
-                masks.append(told == value)
+                named.append((name, str(told[code])))
+                masks.append(place == code)
     return named, np.column_stack(masks) if masks else np.zeros((0, 0), bool)
 
 

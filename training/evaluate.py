@@ -55,8 +55,8 @@ def evaluate(
     if against is not None:
         theirs = against.outcome_model().outcome_probability(matrix_of(against, table, past)[known])
         found["against"] = _plain(compare(judged, told, theirs))
-        slices = {name: values[known] for name, values in slices_of(table, rows).items()}
-        found["slices"] = [one.as_dict() for one in compare_slices(judged, told, theirs, slices, seed=seed)]
+        slices = compare_slices(judged, told, theirs, slices_of(table, rows, known), seed=seed)
+        found["slices"] = [one.as_dict() for one in slices]
     return found
 
 

@@ -95,10 +95,11 @@ def shifts_of(
 
 def unseen_of(artefact: Artefact, kept: Mapping[str, Any], table: pd.DataFrame, rows: Rows) -> Iterator[Check]:
     """Values that the model has never seen: how many customers bring them, against how many did so in training."""
+    whose = snap.customers(table)
     for name, codes in snap.coded_columns(table, artefact.encoder, rows).items():
         if name not in kept["unseen"]:
             continue
-        new, who, values = snap.unseen(table, name, codes)
+        new, who, values = snap.unseen(table, name, codes, whose)
         usual_new, usual_who = kept["unseen"][name]
         named = ", ".join(f"{value} ({count:,} attempts)" for value, count in values.items())
         family = "unknown codes" if name in {"response_code", "advice_code"} else "unknown values"

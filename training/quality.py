@@ -175,17 +175,22 @@ def compare(judged: Judged, probabilities: Array, others: Array) -> dict[str, Es
     return found
 
 
-def slices_of(table: pd.DataFrame, rows: Rows) -> dict[str, Array]:
-    """What each attempt is told apart by, for each of SLICED_BY that the table tells of; `rows` are the table's.
+def slices_of(table: pd.DataFrame, rows: Rows, wanted: Array) -> dict[str, Array]:
+    """What each attempt `wanted` (a mask, or positions) is told apart by, for each of SLICED_BY that the table tells of.
 
-    Amounts are put into bands against the usual one in their currency, since money has no other common measure.
+    `rows` are the table's. Amounts are put into bands against the usual one in their currency, since money has no other
+    common measure.
     """
-    there = [name for name in SLICED_BY if name in table]
-    found = {name: table[name].astype(object).where(table[name].notna(), "(none)").to_numpy(str) for name in there}
-    if "prior_payments" in table:
-        first = table["prior_payments"].to_numpy(np.float64, na_value=np.nan)
+    here = table[[name for name in (*SLICED_BY, "prior_payments") if name in table]].iloc[
+        np.flatnonzero(wanted) if wanted.dtype == bool else wanted
+    ]
+    there = [name for name in SLICED_BY if name in here]
+    found = {name: here[name].astype(object).where(here[name].notna(), "(none)").to_numpy() for name in there}
+    if "prior_payments" in here:
+        first = here["prior_payments"].to_numpy(np.float64, na_value=np.nan)
         found["first_time"] = np.where(np.isnan(first), "unknown", np.where(first == 0, "first time", "returning"))
-    against = np.log2(np.maximum(rows.numbers[:, 0], 1.0) / rows.reference[:, 0]) - rows.reference[:, 1]
+    reference = rows.reference[wanted]
+    against = np.log2(np.maximum(rows.numbers[wanted, 0], 1.0) / reference[:, 0]) - reference[:, 1]
     bands = np.array(_BANDS, object)[np.searchsorted(_BAND_EDGES, against, side="right").clip(0, len(_BANDS) - 1)]
     found["amount"] = np.where(np.isnan(against), "unknown", bands)
     return found

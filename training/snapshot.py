@@ -31,6 +31,7 @@ __all__ = [
     "SNAPSHOT",
     "SPELLS",
     "coded_columns",
+    "customers",
     "delays",
     "failing",
     "meanings",
@@ -101,22 +102,30 @@ def _whole_days(created: Array) -> tuple[int, int]:
     return (max(first, after - _MOST_DAYS), after) if after > first else (begin // DAY_US, end // DAY_US + 1)
 
 
-def unseen(table: pd.DataFrame, name: str, codes: Array, known: Array | None = None) -> tuple[int, int, dict[str, int]]:
+def unseen(
+    table: pd.DataFrame, name: str, codes: Array, who: Array, known: Array | None = None
+) -> tuple[int, int, dict[str, int]]:
     """Customers who bring a value that is not known (code −1, or not in `known`); all who bring any; and attempts by new value.
 
-    Customers, or payments where there are none, since the attempts of one are no evidence independent of each other.
+    `who` tells customers apart (`customers`): the attempts of one are no evidence independent of each other.
     """
     told = absent(table, name) == 0
     new = told & ((codes < 0) if known is None else ~np.isin(codes, known))
-    who = _who(table)
     values = table[name][new].astype(str).value_counts() if new.any() else None
     by_value = {str(value): int(count) for value, count in values.head(5).items()} if values is not None else {}
-    return len(set(who[new])), len(set(who[told])), by_value
+    return len(np.unique(who[new])), len(np.unique(who[told])), by_value
 
 
-def _who(table: pd.DataFrame) -> Array:
-    """Whose attempt each is: the customer's, or the payment's where no customers are told."""
-    return table["customer_id" if "customer_id" in table else "payment_id"].to_numpy(str)
+def customers(table: pd.DataFrame) -> Array:
+    """Whose attempt each is, as a number: the customer's, or the payment's where no customers are told."""
+    return _numbered(table["customer_id" if "customer_id" in table else "payment_id"])
+
+
+def _numbered(column: pd.Series[Any]) -> Array:
+    import pandas as pd
+
+    numbers: Array = pd.factorize(column)[0].astype(np.int64)
+    return numbers
 
 
 def coded_columns(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, Array]:
@@ -134,9 +143,9 @@ def _unseen_in_training(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> di
     This is how new values come while all is as ever: what a later table brings is held against it.
     """
     later = rows.created >= np.median(rows.created)
-    half = table[later]
+    half, who = table[later], customers(table)[later]
     return {
-        name: list(unseen(half, name, codes[later], np.unique(codes[~later & (codes >= 0)]))[:2])
+        name: list(unseen(half, name, codes[later], who, np.unique(codes[~later & (codes >= 0)]))[:2])
         for name, codes in coded_columns(table, encoder, rows).items()
     }
 
@@ -155,22 +164,31 @@ def failing(table: pd.DataFrame, rows: Rows) -> dict[str, tuple[Array, Array, Ar
 
     Payments, since whoever tries again while something is down fails again. Where nothing says technical, any failure counts.
     """
+    import pandas as pd
+
     bad = rows.outcome == OUTCOMES.index("technical")
     if not bad.any():
         bad = rows.outcome > 0
-    found = {}
+    found, payment = {}, _numbered(table["payment_id"])
     for name in ("route", "issuer"):
         if name not in table:
             continue
-        there = (table[name].notna().to_numpy()) & (rows.outcome >= 0)
-        values, value = np.unique(table[name][there].to_numpy(str), return_inverse=True)
-        block, payment = rows.created[there] // BLOCK_US, np.unique(table["payment_id"][there], return_inverse=True)[1]
-        once, which = np.unique(np.column_stack([value, block, payment]), axis=0, return_inverse=True)
-        failed = np.zeros(len(once), bool)
-        np.logical_or.at(failed, which.ravel(), bad[there])
-        cells, cell = np.unique(once[:, :2], axis=0, return_inverse=True)
-        counts = np.bincount(cell.ravel(), minlength=len(cells))
-        found[name] = (values[cells[:, 0]], cells[:, 1], counts, np.bincount(cell.ravel(), failed, len(cells)))
+        there = np.flatnonzero(table[name].notna().to_numpy() & (rows.outcome >= 0))
+        if not len(there):
+            continue
+        value, values = pd.factorize(table[name].iloc[there], sort=True)
+        block, whose = rows.created[there] // BLOCK_US, payment[there]
+        wide, many = int(block.max() - block.min()) + 1, int(whose.max()) + 1
+        cell = value * wide + (block - block.min())
+        once, which = np.unique(cell * many + whose, return_inverse=True)
+        failed = np.bincount(which, bad[there], len(once)) > 0
+        cells, place = np.unique(once // many, return_inverse=True)
+        found[name] = (
+            np.asarray(values, object).astype(str)[cells // wide],
+            block.min() + cells % wide,
+            np.bincount(place),
+            np.bincount(place, failed),
+        )
     return found
 
 
@@ -213,7 +231,7 @@ def meanings(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, dic
     reasons = [*encoder.vocabularies.get("reason", ()), *OUTCOMES, "unclassified"]
     n = len(reasons) - len(OUTCOMES) - 1
     meant = np.where(rows.reason[told] >= 0, rows.reason[told], n + rows.outcome[told])
-    who = np.unique(_who(table)[told], return_inverse=True)[1]
+    who = customers(table)[told]
     once = np.unique(np.column_stack([code[told].astype(np.int64), meant, who]), axis=0)
     names = encoder.vocabularies.get("response_code", ())
     found: dict[str, dict[str, int]] = {}

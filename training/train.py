@@ -334,7 +334,7 @@ def _report(
         ),
     }
     against = {name: compare(judged, told, other) for name, other in others.items()}
-    every = {name: values[test] for name, values in slices_of(data.table, data.rows).items()}
+    every = slices_of(data.table, data.rows, test)
     return {
         "attempts": len(outcome),
         "pending": int((outcome < 0).sum()),

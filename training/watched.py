@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import OUTCOMES
-from features.definitions import EVIDENCE_CODES, RAW_CODES, RAW_NUMBERS, features
+from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, RAW_CODES, RAW_NUMBERS, features
 from features.kernel import PENDING
 from features.rows import Encoder, Rows
 
@@ -92,11 +92,12 @@ def watched(
         absent(table, "customer_id"),
         every,
     )
-    evidence = encoder.evidence_of_table(table.iloc[matured])
+    left = table[[name for name in (*EVIDENCE_NUMBERS, *EVIDENCE_CODES, "code_scheme") if name in table]].iloc[matured]
+    evidence = encoder.evidence_of_table(left)
     yield number("duration_s", "how long attempts take, s", "evidence", rows.duration[matured], matured)
     for place, name in enumerate(EVIDENCE_CODES, start=evidence.shape[1] - len(EVIDENCE_CODES)):
         told = np.where(np.isnan(evidence[:, place]), -1, evidence[:, place]).astype(np.int64)
-        bins, named = _coded(table.iloc[matured], name, told, encoder)
+        bins, named = _coded(left, name, told, encoder)
         yield Watched(name, name.replace("_", " "), "evidence", named, bins, matured)
     ended = np.array([*OUTCOMES, "unclassified", "pending"])
     outcome = np.where(rows.outcome[matured] < 0, len(ended) - 1, rows.outcome[matured])

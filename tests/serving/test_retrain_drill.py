@@ -20,8 +20,9 @@ SECONDS = 90  # on a machine that does nothing else
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
-]  # MLflow's own
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),  # MLflow's own, and the next too
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+]
 
 
 @contextmanager

@@ -87,6 +87,10 @@ def route_down(table):
     return table.assign(outcome=outcome.astype("category"), reason=table["reason"].mask(down))
 
 
+def gives_up(table):
+    return table.index % 6 == 0
+
+
 CHANGES = {
     "a new issuer": (
         changed("issuer", lambda issuer, table: issuer.mask(issuer.notna() & (table.index % 12 == 0), "new_bank")),
@@ -108,11 +112,9 @@ CHANGES = {
     "a column that is gone": (
         lambda table: table.drop(columns="form_seconds"), "features", "", "(missing): 100.0 %",
     ),
-    "outcomes that hang on nothing": (
-        lambda table: table.assign(
-            outcome=table["outcome"].sample(frac=1.0, random_state=1).to_numpy(), reason=pd.Categorical([None] * len(table)),
-        ),
-        "calibration", "yes", "came in",
+    "customers who give up more often": (
+        changed("outcome", lambda outcome, table: outcome.mask((outcome == "success") & gives_up(table), "user_abandonment")),
+        "calibration", "yes", "success came in",
     ),
 }  # fmt: skip
 
