@@ -281,6 +281,50 @@ def evaluate(
     evaluate(data, query, mapping, history, model, against, Path(output) if output else None)
 
 
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@_HISTORY
+@_MODEL
+@click.option("--output", metavar="DIR", help="Folder for monitor.json, monitor.prom and monitor.html.")
+@_told
+def monitor(
+    data: str, query: str | None, mapping: str | None, history: str | None, model: str, output: str | None
+) -> None:
+    """Whether attempts are still those that a model was made for: drift, calibration, delays, unknown values and codes.
+
+    Says whether to train again, and why. In 19 of 20 weeks in which nothing has changed, it raises no alarm.
+
+    \b
+    Example:
+      payrescue monitor --data this_week.parquet --history attempts.parquet --output monitor
+    """
+    from training.trust_commands import monitor
+
+    monitor(data, query, mapping, history, model, Path(output) if output else None)
+
+
+@main.command()
+@click.argument("run_id")
+@click.option("--data", metavar="FILE", callback=_blank_is_none, help="Where the attempts are now, if they have moved.")
+@click.option("--mapping", metavar="FILE", callback=_blank_is_none, help="Where the mapping is now, if it has moved.")
+@_told
+def reproduce(run_id: str, data: str | None, mapping: str | None) -> None:
+    """Train again as an MLflow run did, and see whether the same artefact comes out, hash for hash.
+
+    Says what differs: data, settings, commit, packages, machine. Exits with 1 if another artefact comes out. Nothing is
+    registered.
+
+    \b
+    Example:
+      payrescue reproduce 0a1b2c3d4e5f60718293a4b5c6d7e8f9
+    """
+    from training.trust_commands import reproduce
+
+    reproduce(run_id, data, mapping)
+
+
 @main.command("evaluate-policy")
 @_DATA
 @_QUERY
@@ -457,6 +501,22 @@ def rollback(reason: str, name: str) -> None:
     from training.commands import rollback
 
     rollback(name, reason)
+
+
+@main.command()
+@_NAME
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_told
+def champions(name: str, as_json: bool) -> None:
+    """Who was champion when: every move, who made it, and why.
+
+    \b
+    Example:
+      payrescue champions
+    """
+    from training.trust_commands import champions
+
+    champions(name, as_json=as_json)
 
 
 @main.command()

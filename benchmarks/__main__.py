@@ -16,6 +16,7 @@ BENCHMARKS = {
     "engine": "benchmarks.engine",
     "state": "benchmarks.state",
     "quality": "benchmarks.quality",
+    "monitor": "benchmarks.monitor",
     "rules": "benchmarks.rules",
     "codes": "benchmarks.codes",
     "diagnosis": "benchmarks.diagnosis",

@@ -5,6 +5,7 @@
     success.txt …       the trees of each head (LightGBM's text form)
     code_texts.npz      what reads a response code that no table has
     history.npz         decayed outcomes at the end of the training data
+    snapshot.json       what the training attempts looked like, in counts (`payrescue monitor`)
     golden.json         a few attempts with the probabilities that training got (models/golden.py)
     validated/…         the heads as they were judged, before the last fit on all attempts; never served
 

@@ -207,7 +207,7 @@ class _Part:
     history: History
 
 
-_KEPT = ("created", "resolved", "outcome", "reason")
+_KEPT = ("created", "resolved", "outcome", "reason", "numbers", "codes", "reference")
 
 
 def _features(table: pd.DataFrame, apart: Apart, encoder: Encoder) -> _Part:
@@ -222,16 +222,16 @@ def _taken(part: _Part, rows: Array, columns: list[int]) -> Array:
 
 
 def _rows(n: int) -> Rows:
-    """Rows to be filled with what is kept of them; what only features need is not."""
+    """Rows to be filled with what is kept of them; what only features of retries need is not."""
     return Rows(
         created=np.empty(n, np.int64),
         resolved=np.empty(n, np.int64),
         outcome=np.empty(n, np.int64),
         reason=np.empty(n, np.int64),
         duration=np.empty(0),
-        numbers=np.empty((0, len(RAW_NUMBERS))),
-        codes=np.empty((0, len(RAW_CODES)), np.int32),
-        reference=np.empty((0, 3)),
+        numbers=np.empty((n, len(RAW_NUMBERS))),
+        codes=np.empty((n, len(RAW_CODES)), np.int32),
+        reference=np.empty((n, 3)),
         previous=np.empty(0, np.int64),
         position=np.arange(n),
     )

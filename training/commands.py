@@ -77,6 +77,7 @@ def train(
         from training import tracking
         from training.engine import engine as started
         from training.gate import judge
+        from training.reproduce import origin_of
         from training.train import check_enough, learn
 
         with contextlib.ExitStack() as stack:
@@ -89,7 +90,8 @@ def train(
             tell(f"features: {prepared.matrix.shape[1]} of {len(table):,} attempts")
             trained = learn(prepared, settings, tell, fit=work.fit)
             tell("logging to MLflow")
-            logged = tracking.track(trained, settings, data, run_id=active.info.run_id)
+            origin = origin_of(data, query, mapping, table)
+            logged = tracking.track(trained, settings, data, run_id=active.info.run_id, origin=origin)
             champion, version, unreadable = tracking.champion(settings.model_name)
             if unreadable:
                 tell(f"the champion, version {version}, cannot be asked: {unreadable}")
@@ -100,8 +102,10 @@ def train(
                 resamples=settings.resamples,
                 seed=settings.seed,
                 prepare=work.prepare,
+                guarded_slices=settings.guarded_slices,
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
+            tracking.publish_card(logged, verdict, settings)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
 
 
@@ -235,9 +239,26 @@ def evaluate(
     if "against" in found:
         lines.append(f"difference to {against}, paired; below zero is better")
         lines += [f"  {name:<28}{_short(figure)}" for name, figure in found["against"].items()]
+        lines += _tell_slices(found["slices"])
     if "warning" in found:
         lines.append(f"!! {found['warning']}")
     print("\n".join(lines))  # noqa: T201
+
+
+def _tell_slices(slices: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The slices that got worse first, then the others."""
+    told = ["by slice, log loss of success; adjusted for all of them, at 5 % in all", ""]
+    worse = [one for one in slices if one["standing"] == "worse"]
+    told[1] = f"  worse beyond noise: {len(worse)} of {len(slices)}"
+    for one in slices:
+        mark = {"worse": "-", "better": "+"}.get(one["standing"], " ")
+        where = f"{one['slice']} {one['value']}"
+        told.append(f"  {mark} {where:<36}{_signed(one['difference'])}  {one['attempts']:>9,} attempts")
+    return told
+
+
+def _signed(figure: Mapping[str, float]) -> str:
+    return f"{figure['value']:+.4f} [{figure['low']:+.4f}, {figure['high']:+.4f}]"
 
 
 def promote(name: str, version: str | None, reason: str) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from features.errors import BadInput
 from models.artefact import Artefact
 from models.tables import matrix_of
-from training.quality import Judged, compare, quality, why_quality
+from training.compare import compare_slices
+from training.quality import Judged, compare, quality, slices_of, why_quality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,11 +28,12 @@ def evaluate(
     resamples: int = 200,
     seed: int = 7,
 ) -> dict[str, Any]:
-    """Quality as it serves, and the difference to `against` on the same attempts.
+    """Quality as it serves, and the difference to `against` on the same attempts: in all, and by slice, the worst first.
 
     `warning` says so if the model has learnt from some of these attempts. Raises BadInput without outcomes to judge by.
     """
-    outcome = artefact.encoder.from_table(table).outcome
+    rows = artefact.encoder.from_table(table)
+    outcome = rows.outcome
     known = outcome >= 0
     if known.sum() < 30 or len(np.unique(outcome[known] == 0)) < 2:
         raise BadInput(
@@ -53,6 +55,8 @@ def evaluate(
     if against is not None:
         theirs = against.outcome_model().outcome_probability(matrix_of(against, table, past)[known])
         found["against"] = _plain(compare(judged, told, theirs))
+        slices = compare_slices(judged, told, theirs, slices_of(table, rows, known), seed=seed)
+        found["slices"] = [one.as_dict() for one in slices]
     return found
 
 

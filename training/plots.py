@@ -13,7 +13,7 @@ import numpy.typing as npt
 from features.columns import CATEGORIES, OUTCOMES
 from features.own import OwnColumn, all_features
 from models.heads import STAGES
-from training.quality import Judged
+from training.quality import Judged, reliability
 from training.train import Trained
 
 __all__ = ["pictures"]
@@ -69,7 +69,7 @@ def _calibration(judged: Judged, told: Array) -> Any:
         shown += [(o, judged.outcome[clear] == o, told[clear, o]) for o in range(1, 5)]
     figure, axes = plt.subplots(1, len(shown), figsize=(3.1 * len(shown) + 0.4, 3.2), squeeze=False)
     for axis, (o, happened, p) in zip(axes[0], shown, strict=True):
-        promised, came, low, high = _reliability(happened, p)
+        promised, came, low, high, _ = reliability(happened, p)
         top = max(promised.max(), high.max()) * 1.05
         bottom = min(promised.min(), low.min()) * 0.95
         axis.plot([bottom, top], [bottom, top], color=_SOFT, lw=1, ls="--")
@@ -83,24 +83,6 @@ def _calibration(judged: Judged, told: Array) -> Any:
     )  # fmt: skip
     figure.tight_layout()
     return figure
-
-
-def _reliability(happened: Array, p: Array, bins: int = 10) -> tuple[Array, Array, Array, Array]:
-    """Mean promise, share that came and its Wilson 95 % interval, in bins of equally many attempts."""
-    order = np.argsort(p, kind="stable")
-    promised, came, low, high = [], [], [], []
-    for part in np.array_split(order, bins):
-        if not len(part):
-            continue
-        n, share = len(part), happened[part].mean()
-        z = 1.96
-        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        promised.append(p[part].mean())
-        came.append(share)
-        low.append(min(middle - half, share))
-        high.append(max(middle + half, share))
-    return np.array(promised), np.array(came), np.array(low), np.array(high)
 
 
 def _confusion(judged: Judged, told: Array) -> Any:

@@ -1,4 +1,4 @@
-"""Moves the `champion` alias: under a lock, with a reason, and so that it can be told later who was champion when.
+"""Moves the `champion` alias: under a lock, with a reason, and so that it can be told later who was champion when, and by whom.
 
 MLflow has no compare-and-swap for aliases. So whoever moves one takes a lock, reads, checks, writes, and writes down old →
 new: as a tag of the registered model for each move (`champion.0001`, …), and as tags of the version that became champion.
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import getpass
 import json
 import os
 import re
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,7 +27,7 @@ from typing import Any, Literal
 from features.cards import contains_card_number
 from features.errors import BadInput, CardNumberFound, Fault
 
-__all__ = ["Move", "before", "locked", "moves", "promote", "rollback"]
+__all__ = ["Move", "before", "history", "locked", "moves", "promote", "rollback"]
 
 _ALIAS = "champion"
 _TAG = re.compile(r"champion\.(\d+)")
@@ -44,13 +46,17 @@ def _unchecked(version: str) -> None:
 
 @dataclass(frozen=True)
 class Move:
-    """The champion alias from `old` (None: there was no champion) to `new`; `at` in ISO 8601, UTC."""
+    """The champion alias from `old` (None: there was no champion) to `new`; `at` in ISO 8601, UTC.
+
+    `who` is the user and machine that moved it; empty where an older version wrote it down.
+    """
 
     old: str | None
     new: str
     by: By
     reason: str
     at: str
+    who: str = ""
 
     def __str__(self) -> str:
         return f"champion: version {self.old or '(none)'} → {self.new} ({self.reason or 'no reason given'})"
@@ -116,7 +122,7 @@ def promote(
         if old == version:
             return None
         check(version)
-        return _move(client, name, model, Move(old, version, by, reason, _now()))
+        return _move(client, name, model, Move(old, version, by, reason, _now(), _who()))
 
 
 def rollback(name: str, reason: str, *, check: Check = _unchecked) -> Move:
@@ -140,7 +146,7 @@ def rollback(name: str, reason: str, *, check: Check = _unchecked) -> Move:
                 f"`payrescue promote --version N` takes {_allowed(there)}",
             )
         check(new)
-        return _move(client, name, model, Move(old, new, "rollback", reason, _now()))
+        return _move(client, name, model, Move(old, new, "rollback", reason, _now(), _who()))
 
 
 def before(past: Sequence[Move], champion: str) -> list[str]:
@@ -175,11 +181,16 @@ def moves(model: Any) -> list[Move]:
     return [Move(**json.loads(value)) for _, value in told]
 
 
+def history(name: str) -> list[Move]:
+    """Every move of the champion of the registered model `name`, in order. Raises BadInput where there is no such model."""
+    return moves(_registered(_client(), name))
+
+
 def _move(client: Any, name: str, model: Any, move: Move) -> Move:
     last = max((int(found[1]) for tag in model.tags if (found := _TAG.fullmatch(tag))), default=0)
     client.set_registered_model_alias(name, _ALIAS, move.new)
     client.set_registered_model_tag(name, f"{_ALIAS}.{last + 1:04d}", json.dumps(asdict(move), ensure_ascii=False))
-    told = {"from": move.old or "none", "since": move.at, "reason": move.reason, "by": move.by}
+    told = {"from": move.old or "none", "since": move.at, "reason": move.reason, "by": move.by, "who": move.who}
     for tag, value in told.items():
         client.set_model_version_tag(name, move.new, f"{_ALIAS}_{tag}", value)
     return move
@@ -227,3 +238,12 @@ def _check_reason(reason: str) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _who() -> str:
+    """The user, as MLflow knows them or else as this machine does, and the machine."""
+    try:
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = f"user {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES
+from features.rows import Rows
 from training.metrics import Estimate, Resampler, auc, bins_of, brier, calibration_error
 
-__all__ = ["SLICED_BY", "Judged", "by_slice", "compare", "quality", "why_quality"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "SLICED_BY",
+    "SMALLEST_SLICE",
+    "Judged",
+    "by_slice",
+    "compare",
+    "quality",
+    "reliability",
+    "slices_of",
+    "why_quality",
+]
 
 Array = npt.NDArray[Any]
 
-SLICED_BY = ("country", "method", "route", "channel", "issuer", "first_time")
-_SMALLEST_SLICE = 300
+SLICED_BY = ("country", "method", "route", "channel", "issuer", "first_time", "amount")
+"""What attempts are told apart by: columns, whether it is the customer's first payment, and the amount's band."""
+
+SMALLEST_SLICE = 300
+"""Attempts, below which a slice is not told."""
+
+_BANDS = ("under half the usual", "half to twice the usual", "two to four times the usual", "over four times the usual")
+_BAND_EDGES = (-1.0, 1.0, 2.0)  # doublings
 _TINY = 1e-12
 
 
@@ -126,6 +146,25 @@ def _share(hit: Array, among: Array) -> Callable[[Array | None], float]:
     return figure
 
 
+def reliability(happened: Array, p: Array, bins: int = 10) -> tuple[Array, Array, Array, Array, Array]:
+    """Mean promise, share that came, its Wilson 95 % interval (low, high) and attempts, in bins of equally many attempts."""
+    order = np.argsort(p, kind="stable")
+    promised, came, low, high, counts = [], [], [], [], []
+    for part in np.array_split(order, bins):
+        if not len(part):
+            continue
+        n, share = len(part), happened[part].mean()
+        z = 1.96
+        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        counts.append(n)
+        promised.append(p[part].mean())
+        came.append(share)
+        low.append(min(middle - half, share))
+        high.append(max(middle + half, share))
+    return np.array(promised), np.array(came), np.array(low), np.array(high), np.array(counts)
+
+
 def compare(judged: Judged, probabilities: Array, others: Array) -> dict[str, Estimate]:
     """Log loss of `probabilities` minus that of `others` on the same attempts, paired; below zero is better."""
     found = {"success_log_loss": judged.all.mean(judged.success_losses(probabilities) - judged.success_losses(others))}
@@ -136,6 +175,27 @@ def compare(judged: Judged, probabilities: Array, others: Array) -> dict[str, Es
     return found
 
 
+def slices_of(table: pd.DataFrame, rows: Rows, wanted: Array) -> dict[str, Array]:
+    """What each attempt `wanted` (a mask, or positions) is told apart by, for each of SLICED_BY that the table tells of.
+
+    `rows` are the table's. Amounts are put into bands against the usual one in their currency, since money has no other
+    common measure.
+    """
+    here = table[[name for name in (*SLICED_BY, "prior_payments") if name in table]].iloc[
+        np.flatnonzero(wanted) if wanted.dtype == bool else wanted
+    ]
+    there = [name for name in SLICED_BY if name in here]
+    found = {name: here[name].astype(object).where(here[name].notna(), "(none)").to_numpy() for name in there}
+    if "prior_payments" in here:
+        first = here["prior_payments"].to_numpy(np.float64, na_value=np.nan)
+        found["first_time"] = np.where(np.isnan(first), "unknown", np.where(first == 0, "first time", "returning"))
+    reference = rows.reference[wanted]
+    against = np.log2(np.maximum(rows.numbers[wanted, 0], 1.0) / reference[:, 0]) - reference[:, 1]
+    bands = np.array(_BANDS, object)[np.searchsorted(_BAND_EDGES, against, side="right").clip(0, len(_BANDS) - 1)]
+    found["amount"] = np.where(np.isnan(against), "unknown", bands)
+    return found
+
+
 def by_slice(
     judged: Judged, probabilities: Array, slices: Mapping[str, Array]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -143,7 +203,7 @@ def by_slice(
     for name, values in slices.items():
         for value in sorted({str(v) for v in values}):
             mask = values == value
-            if mask.sum() < _SMALLEST_SLICE:
+            if mask.sum() < SMALLEST_SLICE:
                 continue
             mine, told = judged.part(mask), probabilities[mask]
             p, happened = told[:, 0], mine.success

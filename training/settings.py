@@ -80,6 +80,11 @@ class TrainSettings:
         2_000_000, "attempts", "with more attempts than this to learn from, a cluster's workers grow a head together", 0
     )
     resamples: int = _setting(200, "resamples", "bootstrap resamples, by payment, behind every interval", 20, 10_000)
+    guarded_slices: str = _setting(
+        "country,method,route,channel,issuer,first_time,amount",
+        "names, or NAME=VALUE",
+        "slices that a new champion may not be worse on, beyond noise",
+    )
     keep_customers: int = _setting(200_000, "customers", "customers whose past the model carries, the latest first", 0)
     mature_minutes: float = _setting(
         30.0,
@@ -122,6 +127,9 @@ class TrainSettings:
             faults.append(Fault("stop_share + calibrate_share + test_share", "at most 0.8 together", seen=seen))
         if faults:
             raise BadInput("settings", faults)
+        from training.compare import guarded
+
+        guarded(self.guarded_slices)
         self.left_out, self._held  # noqa: B018  raise where they cannot be read
 
     @cached_property

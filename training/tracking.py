@@ -18,24 +18,32 @@ from features.fingerprint import fingerprint_with
 from features.own import as_columns
 from models.artefact import Artefact, load, save, write_manifest
 from training import promotion
-from training.card import card_html, model_card
+from training.card import card_html, card_summary, model_card
 from training.gate import Verdict
 from training.plots import pictures
+from training.reproduce import RECORD, Origin, artefact_hash, record
 from training.settings import TrainSettings
+from training.snapshot import SNAPSHOT, snapshot_of
 from training.train import Trained
 
 __all__ = [
     "Logged",
     "StoreUnreachable",
+    "add_to",
     "champion",
     "fetch",
     "folder_of",
     "promote",
+    "publish_card",
+    "recorded",
     "store",
     "store_is_there",
     "track",
     "without_password",
 ]
+
+CARD = "model_card.html"
+"""The model card as a page, among a run's artifacts."""
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 """Where runs and versions are kept if `MLFLOW_TRACKING_URI` says nothing: in the current folder."""
@@ -51,7 +59,7 @@ class Logged:
 
     run_id: str
     version: str
-    folder: Path
+    card: Mapping[str, Any]
 
 
 def store_is_there() -> bool:
@@ -103,8 +111,13 @@ def run(settings: TrainSettings) -> Iterator[Any]:
         yield active
 
 
-def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str) -> Logged:
-    """Log a training into the active run and register its version, as `challenger`."""
+def track(
+    trained: Trained, settings: TrainSettings, source: str, *, run_id: str, origin: Origin | None = None
+) -> Logged:
+    """Log a training into the active run and register its version, as `challenger`.
+
+    `origin` says where the attempts came from, so that the run can be done again (`training.reproduce`).
+    """
     import mlflow
 
     begun_by_project = "MLFLOW_RUN_ID" in os.environ
@@ -123,14 +136,18 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
     )
     with _quiet():
         _log_inputs(trained, source)
-    card = model_card(trained, settings, run_id)
+    card = model_card(trained, settings, run_id, origin)
+    made = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
         save(trained.artefact, folder)
-        (folder / "model_card.json").write_text(json.dumps(card, indent=1), encoding="utf-8")
-        write_manifest(folder)
-        drawn = pictures(trained, Path(temporary, "pictures"))
-        Path(temporary, "pictures", "model_card.html").write_text(card_html(card, drawn), encoding="utf-8")
+        add_to(folder, SNAPSHOT, snapshot_of(trained))
+        add_to(folder, "model_card.json", card)
+        made["artefact_sha256"] = artefact_hash(folder)
+        if origin is not None:
+            made["data_sha256"] = origin.sha256
+            mlflow.log_dict(record(origin, settings, folder), RECORD)
+        pictures(trained, Path(temporary, "pictures"))
         mlflow.log_artifacts(str(Path(temporary, "pictures")))
         mlflow.log_dict(dict(report), "report.json")
         with _quiet():
@@ -138,10 +155,46 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
     client = mlflow.MlflowClient()
     version = str(info.registered_model_version)
     client.set_registered_model_alias(settings.model_name, "challenger", version)
-    client.set_model_version_tag(
-        settings.model_name, version, "features", fingerprint_with(trained.artefact.encoder.own)
-    )
-    return Logged(run_id, version, Path())
+    mlflow.set_tags(made)
+    told = {"features": fingerprint_with(trained.artefact.encoder.own), "model_card": f"runs:/{run_id}/{CARD}", **made}
+    for tag, value in told.items():
+        client.set_model_version_tag(settings.model_name, version, tag, value)
+    return Logged(run_id, version, card)
+
+
+def add_to(folder: Path, name: str, told: Mapping[str, Any]) -> None:
+    """Put a file of JSON into an artefact's folder, and into its manifest."""
+    text = json.dumps(told, ensure_ascii=False, indent=None if name == SNAPSHOT else 1)
+    (folder / name).write_text(text, encoding="utf-8")
+    write_manifest(folder)
+
+
+def publish_card(logged: Logged, verdict: Verdict, settings: TrainSettings) -> None:
+    """Log the model card as a page, with what the gate said, and let run and registered version lead to it."""
+    import mlflow
+
+    mlflow.log_dict(verdict.as_dict(), "comparison.json")
+    mlflow.log_text(card_html({**logged.card, "version": logged.version, "verdict": verdict.as_dict()}), CARD)
+    experiment = mlflow.MlflowClient().get_run(logged.run_id).info.experiment_id
+    page = f"#/experiments/{experiment}/runs/{logged.run_id}/artifacts/{CARD}"
+    said = f"{card_summary(logged.card)}\n\n{verdict.why[0].upper()}{verdict.why[1:]}\n\n[Model card]({page})"
+    mlflow.MlflowClient().update_model_version(settings.model_name, logged.version, description=said)
+    mlflow.set_tag("mlflow.note.content", said)
+
+
+def recorded(run_id: str) -> dict[str, Any]:
+    """What a run kept so that it can be done again. Raises BadInput for a run that is not there, or kept nothing."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        path = mlflow.artifacts.download_artifacts(artifact_uri=f"runs:/{run_id}/{RECORD}")
+    except (MlflowException, OSError):
+        raise BadInput(
+            "reproduce", message=f"run {run_id!r} kept no {RECORD}; want the id of a run that `payrescue train` made"
+        ) from None
+    kept: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return kept
 
 
 @contextlib.contextmanager

@@ -35,7 +35,7 @@ from training.fit import Fitted, Recipe, fit_head, usable_columns
 from training.labels import label_report, matured
 from training.matrix import mapped, select
 from training.metrics import Resampler
-from training.quality import SLICED_BY, Judged, by_slice, compare, quality, why_quality
+from training.quality import Judged, by_slice, compare, quality, slices_of, why_quality
 from training.reasons import fit_reasons, plausible_reasons, refit_reasons
 from training.select import choose_recipe
 from training.settings import TrainSettings
@@ -83,7 +83,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training gives: the artefact, what is to be said of it (JSON), and what its pictures are drawn from."""
+    """What a training gives: the artefact, what is to be said of it (JSON), and what its pictures are drawn from.
+
+    `judged_rows` are the positions, in the prepared table, of the attempts that judged it.
+    """
 
     data: Prepared
     artefact: Artefact
@@ -92,6 +95,7 @@ class Trained:
     told: Array
     curves: Mapping[str, tuple[float, ...]]
     example: pd.DataFrame
+    judged_rows: Array
 
 
 def prepare(
@@ -117,10 +121,6 @@ def prepare(
     history = History()
     into = mapped(len(rows), folder, len(encoder.own)) if folder is not None else None
     matrix = features_in_passing(rows, history, into=into, far=far)
-    if folder is not None:  # what only the features needed takes half as much as they do
-        rows = replace(
-            rows, numbers=rows.numbers[:0].copy(), codes=rows.codes[:0].copy(), reference=rows.reference[:0].copy()
-        )
     payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
     return Prepared(ordered, encoder, rows, matrix, payment, history, round(mature_minutes * 60e6))
 
@@ -181,7 +181,6 @@ def learn(
         "judged_from": split.begins[3],
     }
     about = {
-        "trained_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "rows": len(table),
         "refitted": refitted,
     }
@@ -214,6 +213,7 @@ def learn(
         told,
         {n: f.curve for n, f in fitted.items()},
         data.table.tail(5).reset_index(drop=True),
+        np.flatnonzero(test),
     )
 
 
@@ -407,6 +407,7 @@ def _report(
         ),
     }
     against = {name: compare(judged, told, other) for name, other in others.items()}
+    every = slices_of(data.table, data.rows, test)
     return {
         "attempts": len(outcome),
         "pending": int((data.rows.outcome < 0).sum()),
@@ -439,8 +440,7 @@ def _report(
         ],
         "categories": {name: _plain(found) for name, found in why_quality(judged, told).items()},
         "by_slice": [
-            {"slice": name, "value": value, **_plain(found)}
-            for name, value, found in by_slice(judged, told, _slices(data, test))
+            {"slice": name, "value": value, **_plain(found)} for name, value, found in by_slice(judged, told, every)
         ],
     }
 
@@ -454,16 +454,6 @@ def _cells(table: pd.DataFrame) -> Array:
     names = [name for name in ("country", "method", "route") if name in table]
     codes: Array = table.groupby(names, observed=True, dropna=False).ngroup().to_numpy()
     return codes
-
-
-def _slices(data: Prepared, test: Array) -> dict[str, Array]:
-    """What the judged attempts are told apart by."""
-    table = data.table[test]
-    found = {name: table[name].astype(str).to_numpy() for name in SLICED_BY if name in table}
-    if "prior_payments" in table:
-        first = table["prior_payments"].to_numpy(np.float64, na_value=np.nan)
-        found["first_time"] = np.where(np.isnan(first), "unknown", np.where(first == 0, "first time", "returning"))
-    return found
 
 
 def _category_shares(outcome: Array) -> tuple[float, float, float, float]:

@@ -1,14 +1,10 @@
-"""Pictures and card speak of the heads that tell, not of others."""
+"""Pictures speak of the heads that tell, not of others."""
 
 import matplotlib.pyplot as plt
 import pytest
 
 from models.heads import STAGES
-from training.card import card_html, model_card
 from training.plots import pictures
-from training.settings import TrainSettings
-
-SUCCESS = {"success": {"amount": 0.7, "issuer": 0.3}}
 
 
 @pytest.fixture
@@ -33,11 +29,3 @@ def test_each_stage_has_a_panel_of_what_it_goes_with(shown):
 def test_every_head_has_its_learning_curve(shown, trained):
     assert len(shown["learning_curve"]) == sum(bool(curve) for curve in trained.curves.values())
     assert any(title.startswith("user abandonment head") for title in shown["learning_curve"])
-
-
-def test_the_card_lists_what_each_stage_looks_at(trained):
-    card = model_card(trained, TrainSettings(), "run")
-    page = card_html(card, {})
-    assert "whether the customer gives up" in page
-    assert "whether it succeeds" not in page
-    assert "whether it succeeds" in card_html({**card, "importances": SUCCESS}, {})

@@ -1,6 +1,8 @@
 """Who is champion: moved under a lock, written down, and taken back step by step."""
 
 import json
+import os
+import socket
 import threading
 
 import pytest
@@ -53,6 +55,7 @@ def test_a_promotion_writes_down_old_new_time_and_reason(registry):
     assert moves(client.get_registered_model(name))[-1] == move
     tags = client.get_model_version(name, "3").tags
     assert (tags["champion_from"], tags["champion_reason"], tags["champion_since"]) == ("1", "better on March", move.at)
+    assert tags["champion_who"] == move.who
     assert champion(registry) == "3"
 
 
@@ -62,6 +65,47 @@ def test_the_challenger_is_promoted_where_no_version_is_named(registry):
         promotion.promote(name, None, "")
     client.set_registered_model_alias(name, "challenger", "2")
     assert promotion.promote(name, None, "").new == "2"
+
+
+def test_every_move_says_who_made_it(registry, monkeypatch):
+    _, name = registry
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ana")
+    promotion.promote(name, "1", "the first")
+    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+    monkeypatch.setattr(promotion.getpass, "getuser", raise_no_name)
+    promotion.promote(name, "2", "better")
+    first, second = (move.who for move in promotion.history(name))
+    assert first == f"ana@{socket.gethostname()}"
+    assert second == f"user {os.getuid()}@{socket.gethostname()}"
+
+
+def raise_no_name():
+    raise KeyError("uid")
+
+
+def test_the_history_is_told_as_a_table_and_as_json(registry):
+    _, name = registry
+    assert f"{name} has had no champion yet" in told("champions", "--name", name)
+    promotion.promote(name, "1", "the first")
+    promotion.promote(name, "2", "better on March")
+    assert told("champions", "--name", name).splitlines()[-1].endswith("promote        1     2  better on March")
+    assert [move["new"] for move in json.loads(told("champions", "--name", name, "--json"))] == ["1", "2"]
+
+
+def told(*words):
+    done = CliRunner().invoke(payrescue.main, list(words))
+    assert done.exit_code == 0
+    return done.stdout
+
+
+def test_a_move_that_an_older_version_wrote_down_is_read(registry):
+    client, name = registry
+    client.set_registered_model_tag(
+        name,
+        "champion.0001",
+        '{"old": null, "new": "1", "by": "train", "reason": "", "at": "2026-01-05T00:00:00+00:00"}',
+    )
+    assert promotion.history(name) == [Move(None, "1", "train", "", "2026-01-05T00:00:00+00:00")]
 
 
 def test_promoting_the_champion_changes_nothing(registry):
