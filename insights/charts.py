@@ -29,14 +29,16 @@ class Chart:
     traces: Sequence[Trace]
     columns: Sequence[str]
     kinds: str
-    rows: Sequence[Sequence[str | float | int]]
+    rows: Sequence[Sequence[Any]]
     layout: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
     height: int = 340
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in (self.kinds, *self.rows)):
-            raise ValueError(f"chart {self.id!r}: want a kind and a cell in each row for each of {len(self.columns)} columns")
+            raise ValueError(
+                f"chart {self.id!r}: want a kind and a cell in each row for each of {len(self.columns)} columns"
+            )
 
     def drawn(self) -> dict[str, Any]:
         """What the page's script is told: plain JSON."""

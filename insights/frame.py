@@ -122,7 +122,7 @@ def frame_of(table: pd.DataFrame, settings: InsightSettings) -> Frame:
     outcome = _outcomes(table)
     reason, reasons = _coded(table, "reason")
     payment = _codes(table["payment_id"])
-    customer = table["customer_id"] if "customer_id" in table else None
+    customer: pd.Series | None = table.get("customer_id")
     order = np.arange(n)
     payments = int(payment.max()) + 1 if n else 0
     first, last = np.full(payments, n), np.full(payments, -1)

@@ -141,7 +141,9 @@ def movement(frame: Frame, units: Units, segment: str, periods: Periods) -> Move
         segment,
         rate_of(success[period == 0], cluster[period == 0]),
         rate_of(success[period == 1], cluster[period == 1]),
-        *told[2 * k :],
+        told[2 * k],
+        told[2 * k + 1],
+        told[2 * k + 2],
         tuple(sorted(parts, key=lambda part: -abs(part.mix[0] + part.rate[0]))),
     )
 

@@ -17,24 +17,33 @@
     return value;
   };
   const axis = (given) => ({ gridcolor: colour("--grid"), linecolor: colour("--line"), zerolinecolor: colour("--soft"), automargin: true, fixedrange: true, ...coloured(given || {}) });
-  const draw = (box, chart) => {
+  const draw = (box, chart, clicked) => {
+    box.chart = chart; box.clicked = clicked;
+    box.style.minHeight = `${chart.height}px`;
+    if (!window.Plotly) return;
     const layout = {
       ...coloured(chart.layout), height: chart.height, autosize: true, dragmode: false, hoverlabel: { align: "left" },
       margin: { l: 8, r: 24, t: 12, b: 36, ...(chart.layout.margin || {}) }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 13, color: colour("--text") },
       xaxis: axis(chart.layout.xaxis), yaxis: axis(chart.layout.yaxis), bargap: 0.25,
     };
-    box.chart = chart;
-    return window.Plotly.react(box, coloured(chart.traces), layout, { responsive: true, displayModeBar: false });
+    window.Plotly.react(box, coloured(chart.traces), layout, { responsive: true, displayModeBar: false });
+    box.removeAllListeners("plotly_click");
+    if (clicked) box.on("plotly_click", (event) => clicked(event.points[0].pointIndex));
   };
   const drawVisible = () => {
-    if (!window.Plotly) return;
     for (const box of document.querySelectorAll("[data-chart]")) {
-      if (!box.chart && box.offsetParent !== null) { draw(box, read(`data-${box.dataset.chart}`)); }
+      if (!box.chart && box.offsetParent !== null) draw(box, read(`data-${box.dataset.chart}`));
     }
-    performance.mark("charts-drawn");
   };
-  const redraw = () => { for (const box of document.querySelectorAll(".plot")) if (box.chart) draw(box, box.chart); };
+  const redraw = () => { for (const box of document.querySelectorAll(".plot")) if (box.chart) draw(box, box.chart, box.clicked); };
+  // The library is large: it is asked for once the page can be read and used, and draws what waits for it
+  const fetchLibrary = () => {
+    const script = document.createElement("script");
+    script.src = "plotly.min.js";
+    script.addEventListener("load", () => { redraw(); performance.mark("charts-drawn"); });
+    document.head.append(script);
+  };
 
   const save = (name, blob) => {
     const link = document.createElement("a");
@@ -123,6 +132,8 @@
     if (switches.length) follow(); else drawVisible();
     keepHash();
     addEventListener("beforeprint", drawVisible);
+    performance.mark("page-ready");
+    if (document.querySelector(".plot")) requestAnimationFrame(() => setTimeout(fetchLibrary));
   };
   window.payrescue = { draw, read, inAddress, drawVisible, keepHash };
   document.addEventListener("DOMContentLoaded", begin);

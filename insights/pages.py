@@ -79,8 +79,7 @@ def write_pages(folder: Path, head: Head, contexts: Mapping[str, Context]) -> li
                 **context(t),
             )
             written.append(write_file(folder / file_of(page, language), told.encode()))
-    for name in _SHARED:
-        written.append(write_file(folder / name, files("insights").joinpath(name).read_bytes()))
+    written += [write_file(folder / name, files("insights").joinpath(name).read_bytes()) for name in _SHARED]
     written.append(write_file(folder / _LIBRARY, _library().read_bytes()))
     return written
 

@@ -8,6 +8,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const name = (value) => said.names[value] ?? value;
   const count = (value) => Math.round(value).toLocaleString("en-US");
   const percent = (share, digits = share && Math.abs(share) < 0.01 ? 2 : 1) => said.percent.replace("{value}", (100 * share).toFixed(digits));
+  const bound = (share, of) => (100 * share).toFixed(of && of < 0.01 ? 2 : 1);
   const between = (low, high) => said.between.replace("{low}", low).replace("{high}", high);
   const fill = (text, fields) => Object.entries(fields).reduce((done, [key, value]) => done.replaceAll(`{${key}}`, value), text);
   const measures = ["attempts", "payments", ...cube.currencies.map((one) => `money-${one}`)];
@@ -50,8 +51,8 @@ document.addEventListener("DOMContentLoaded", () => {
   // Value with interval, its size and what it is of, of some causes
   const figure = (row, causes, measure) => {
     const add = (values) => causes.reduce((all, c) => all + values[c], 0);
-    if (measure === "attempts") { const hits = add(row.failed), [value, low, high] = wilson(hits, row.attempts, cube.effect); return { value, low, high, hits, n: row.attempts, text: `${percent(value)} ${between((100 * low).toFixed(1), (100 * high).toFixed(1))}` }; }
-    if (measure === "payments") { const hits = add(row.lost), [value, low, high] = wilson(hits, row.payments, 1); return { value, low, high, hits, n: row.payments, text: `${percent(value)} ${between((100 * low).toFixed(1), (100 * high).toFixed(1))}` }; }
+    if (measure === "attempts") { const hits = add(row.failed), [value, low, high] = wilson(hits, row.attempts, cube.effect); return { value, low, high, hits, n: row.attempts, text: `${percent(value)} ${between(bound(low, value), bound(high, value))}` }; }
+    if (measure === "payments") { const hits = add(row.lost), [value, low, high] = wilson(hits, row.payments, 1); return { value, low, high, hits, n: row.payments, text: `${percent(value)} ${between(bound(low, value), bound(high, value))}` }; }
     const c = cube.currencies.indexOf(measure.slice(6)), value = add(row.money[c]), half = Z * Math.sqrt(add(row.squares[c]));
     const low = Math.max(0, value - half), high = value + half;
     return { value, low, high, hits: add(row.lost), n: row.payments, text: `${count(value)} ${between(count(low), count(high))}` };
@@ -91,7 +92,7 @@ document.addEventListener("DOMContentLoaded", () => {
       label.append(row.to ? link(row.to, row.label) : row.label);
       line.append(label);
       const money = s.measure.startsWith("money"), f = row.figure;
-      for (const [text, raw] of [[money ? count(f.value) : percent(f.value), f.value], [money ? `${count(f.low)} – ${count(f.high)}` : `${(100 * f.low).toFixed(1)} – ${(100 * f.high).toFixed(1)}`, null], [count(f.hits), f.hits], [count(f.n), f.n]]) { const cell = line.insertCell(); cell.className = "n"; cell.textContent = text; if (raw !== null) cell.dataset.raw = raw; }
+      for (const [text, raw] of [[money ? count(f.value) : percent(f.value), f.value], [money ? `${count(f.low)} – ${count(f.high)}` : `${bound(f.low, f.value)} – ${bound(f.high, f.value)}`, null], [count(f.hits), f.hits], [count(f.n), f.n]]) { const cell = line.insertCell(); cell.className = "n"; cell.textContent = text; if (raw !== null) cell.dataset.raw = raw; }
     }
   };
   const chart = (id, rows, colours, s) => {
@@ -103,9 +104,7 @@ document.addEventListener("DOMContentLoaded", () => {
       error_x: { type: "data", symmetric: false, array: rows.map((row) => row.figure.high - row.figure.value), arrayminus: rows.map((row) => row.figure.value - row.figure.low), color: "--text", thickness: 1.2, width: 3 },
     };
     const layout = { showlegend: false, yaxis: { autorange: "reversed" }, xaxis: money ? { rangemode: "tozero" } : { tickformat: ".1~%", rangemode: "tozero" } };
-    draw(box, { traces: [trace], layout, height: Math.max(160, 70 + 44 * rows.length) });
-    box.removeAllListeners?.("plotly_click");
-    box.on("plotly_click", (event) => { const row = rows[event.points[0].pointIndex]; if (row.to) go(row.to); });
+    draw(box, { traces: [trace], layout, height: Math.max(160, 70 + 44 * rows.length) }, (place) => go(rows[place].to));
   };
 
   const render = () => {
@@ -137,7 +136,6 @@ document.addEventListener("DOMContentLoaded", () => {
     chart("values-plot", rows, rows.map((row) => s.within && s.within.segment === s.by && row.label === name(s.within.value) ? "--other" : "--neutral"), s);
     fillTable(document.getElementById("values"), said.segments[s.by], rows, s);
     keepHash();
-    performance.mark("charts-drawn");
   };
   const nextBy = (by) => segments[(segments.indexOf(by) + 1) % segments.length];
 

@@ -13,8 +13,8 @@ from insights.texts import Text
 __all__ = ["cube", "reasons_page"]
 
 _SAID = (
-    "all", "all_causes", "attempts_failed", "payments_lost", "money_lost", "category", "reason", "share", "interval", "count", "n",
-    "nothing", "causes_title", "segments_title", "causes_summary",
+    "all", "all_causes", "attempts_failed", "payments_lost", "money_lost", "category", "reason", "share", "interval",
+    "count", "n", "nothing", "causes_title", "segments_title", "causes_summary",
 )  # fmt: skip
 
 
@@ -52,38 +52,40 @@ def reasons_page(found: Reasons, pairs: dict[str, Any], unknown: Explained, mode
 def _unknown(found: Explained, model: bool, t: Text) -> dict[str, Any] | None:
     if not found.unknown:
         return None
-    share = lambda hits, n: _rate(hits, n)  # noqa: E731
     categories = sorted(found.by_category.items(), key=lambda item: -item[1])
     rest = max(0.0, 1.0 - sum(found.by_category.values()))
-    rows = [*((name, value) for name, value in categories), ("nobody", rest)]
-    labels = [t.name(name) if name != "nobody" else t("reasons.nobody") for name, _ in rows]
+    parts = [*((name, value) for name, value in categories), ("nobody", rest)]
+    rows = [
+        (
+            name,
+            t.name(name) if name != "nobody" else t("reasons.nobody"),
+            _rate(round(share * found.asked), found.asked),
+        )
+        for name, share in parts
+    ]
     chart = Chart(
         id="unknown",
         title=t("reasons.unknown_chart"),
-        summary=t("reasons.unknown_summary", parts=", ".join(f"{label} {t.percent(v)}" for label, (_, v) in zip(labels, rows, strict=True))),
+        summary=t("reasons.unknown_summary", parts=", ".join(f"{label} {t.rate(rate)}" for _, label, rate in rows)),
         traces=[
             bars(
-                labels, [v for _, v in rows], [_rate(round(v * found.asked), found.asked).low for _, v in rows],
-                [_rate(round(v * found.asked), found.asked).high for _, v in rows], t("table.share"),
-                [f"--{name}" for name, _ in rows],
-                [f"{label}: {t.percent(v)}" for label, (_, v) in zip(labels, rows, strict=True)],
+                [f"{label}<br>n = {t.number(rate.n)}" for _, label, rate in rows], [rate.value for _, _, rate in rows],
+                [rate.low for _, _, rate in rows], [rate.high for _, _, rate in rows], t("table.share"),
+                [f"--{name}" for name, _, _ in rows], [f"{label}: {t.rate(rate)}" for _, label, rate in rows],
             )
         ],
-        columns=[t("reasons.js_category"), t("table.share"), t("table.low"), t("table.high")],
-        kinds="tsss",
-        rows=[
-            [label, v, _rate(round(v * found.asked), found.asked).low, _rate(round(v * found.asked), found.asked).high]
-            for label, (_, v) in zip(labels, rows, strict=True)
-        ],
+        columns=[t("reasons.js_category"), t("table.share"), t("table.low"), t("table.high"), t("table.n")],
+        kinds="tsssn",
+        rows=[[label, rate.value, rate.low, rate.high, rate.n] for _, label, rate in rows],
         layout={"xaxis": {"tickformat": ".0%"}, "yaxis": {"autorange": "reversed"}, "showlegend": False},
         note=t("reasons.unknown_note"),
-        height=280,
+        height=300,
     )  # fmt: skip
     return {
         "n": t.number(found.unknown),
         "asked": t.number(found.asked),
-        "sure": t.rate(share(found.sure, found.asked)),
-        "agreed": t.rate(share(found.agreed, found.checked)) if found.checked else None,
+        "sure": t.rate(_rate(found.sure, found.asked)),
+        "agreed": t.rate(_rate(found.agreed, found.checked)) if found.checked else None,
         "checked": t.number(found.checked),
         "by": t("reasons.by_model") if model else t("reasons.by_codes"),
         "chart": chart,

@@ -1,13 +1,13 @@
 """What a merchant can tell the pages, in one YAML file: targets, what happened when, money, hypotheses.
 
-    targets: {attempt: 0.80, payment: 0.86, first_time: 0.70}   # success rates to reach, each a share
-    currency: EUR                                    # what money is told in
-    rates: {KRW: 0.00062, JPY: 0.0058}               # major units of `currency` for one major unit of another
-    marks:
-      - {kind: release, at: 2026-01-12, label: checkout 4.2}
-      - {kind: experiment, at: 2026-01-15, until: 2026-01-29, label: fewer passwords}
-      - {kind: outage, at: "2026-01-20T03:00", until: "2026-01-20T09:00", label: north}
-    backlog: hypotheses.yaml                         # beside this file
+targets: {attempt: 0.80, payment: 0.86, first_time: 0.70}   # success rates to reach, each a share
+currency: EUR                                    # what money is told in
+rates: {KRW: 0.00062, JPY: 0.0058}               # major units of `currency` for one major unit of another
+marks:
+  - {kind: release, at: 2026-01-12, label: checkout 4.2}
+  - {kind: experiment, at: 2026-01-15, until: 2026-01-29, label: fewer passwords}
+  - {kind: outage, at: "2026-01-20T03:00", until: "2026-01-20T09:00", label: north}
+backlog: hypotheses.yaml                         # beside this file
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def _moment(told: Any) -> int | None:
         except ValueError:
             return None
     if isinstance(told, date) and not isinstance(told, datetime):
-        told = datetime(told.year, told.month, told.day)  # noqa: DTZ001  its zone comes below
+        told = datetime(told.year, told.month, told.day)
     if not isinstance(told, datetime):
         return None
     aware = told if told.tzinfo is not None else told.replace(tzinfo=UTC)

@@ -83,7 +83,8 @@ class Text:
         return self("format.interval", low=f"{100 * low:.{digits}f}", high=f"{100 * high:.{digits}f}").replace("-", "−")
 
     def rate(self, rate: Rate, digits: int = 1) -> str:
-        """A rate with its interval."""
+        """A rate with its interval; more digits where it is small."""
+        digits = max(digits, 2) if 0.0 < rate.value < 0.01 else digits
         return f"{self.percent(rate.value, digits)} {self.interval(rate.low, rate.high, digits)}"
 
     def spread(self, figure: tuple[float, float, float], digits: int = 2) -> str:
@@ -91,7 +92,8 @@ class Text:
         value, low, high = figure
         if not math.isfinite(value):
             return "–"
-        return f"{self.points(value, digits)} {self('format.interval', low=self.points(low, digits), high=self.points(high, digits))}"
+        bounds = self("format.interval", low=self.points(low, digits), high=self.points(high, digits))
+        return f"{self.points(value, digits)} {bounds}"
 
     def cell(self, value: str | float | int, kind: str) -> str:
         """A cell of a chart's table, by the kind of its column."""

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from features.errors import BadInput
@@ -15,6 +16,7 @@ from models.messages import locales, messages
 from serving.access_log import AccessLog, Entry
 from serving.doors import Doors
 from serving.gate import Gate
+from serving.insight_pages import INDEX, InsightPages
 from serving.lineup import Fixed, Models, iso
 from serving.loading import Served
 from serving.log import DecisionLog
@@ -101,6 +103,7 @@ class App:
             self._models, log=log, meters=meters, on_shadow=on_shadow, busy=lambda: self._requests > 0
         )
         self._outcomes = OutcomeRoute(log, outcomes or OutcomeReader(), clock, self._heard)
+        self._insights = InsightPages(Path(self._settings.insights) if self._settings.insights is not None else None)
         self._documents: tuple[Plain, Plain] | None = None
         self.gate = Gate(self._settings.most_waiting)
         self.draining = False
@@ -111,6 +114,8 @@ class App:
             "/v1/outcomes": ("POST", self._told),
             "/v1/model": ("GET", self._model),
             "/v1/messages/": ("GET", self._messages),
+            "/insights": ("GET", self._insights_begin),
+            "/insights/": ("GET", self._insights_page),
             "/livez": ("GET", self._alive),
             "/healthz": ("GET", self._alive),
             "/readyz": ("GET", self._ready),
@@ -290,6 +295,14 @@ class App:
             else None,
             **self._models.status(),
         }
+
+    async def _insights_begin(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        raise Problem(
+            307, "moved", "The pages begin elsewhere", f"See {INDEX}.", headers={"location": f"insights/{INDEX}"}
+        )
+
+    async def _insights_page(self, call: Call) -> Any:
+        return await self._insights.read(call.rest)
 
     async def _metrics(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
         if self._meters is None:

@@ -45,13 +45,17 @@ def check_log(url: str) -> None:
         store.close()
 
 
-def export_log(url: str | None, output: Path, *, say: Callable[[str], object] = print) -> None:
-    """`payrescue export-log`. The URL is the service's own where none is given.
+def export_log(
+    url: str | None, output: Path, *, decisions: Path | None = None, say: Callable[[str], object] = print
+) -> None:
+    """`payrescue export-log`. The URL is the service's own where none is given; `decisions` gets what was suggested, too.
 
     Raises BadInput where there is no log, or no attempt in it.
     """
-    if output.suffix not in {".parquet", ".csv"}:
-        raise BadInput("--output", [Fault("file", "a name that ends in .parquet or .csv", seen=output.name)])
+    for option, path in (("--output", output), ("--decisions", decisions)):
+        if path is not None and path.suffix not in {".parquet", ".csv"}:
+            raise BadInput(option, [Fault("file", "a name that ends in .parquet or .csv", seen=path.name)])
+    from serving.log_decisions import COLUMNS, decisions_of
     from serving.log_export import Exported, attempts_of
     from serving.log_store import LogStore, reason_of
 
@@ -61,7 +65,9 @@ def export_log(url: str | None, output: Path, *, say: Callable[[str], object] = 
     exported = Exported()
     try:
         store.check()
-        _write(attempts_of(store, exported), output)
+        _write(attempts_of(store, exported), output, {name: column.type for name, column in columns().items()})
+        if decisions is not None:
+            _write(decisions_of(store), decisions, COLUMNS)
     except (BadInput, OSError):
         raise
     except Exception as error:
@@ -69,14 +75,15 @@ def export_log(url: str | None, output: Path, *, say: Callable[[str], object] = 
     finally:
         store.close()
     early = f" ({exported.too_early:,} outcomes from before their attempt left out)" if exported.too_early else ""
+    suggested = f"what was suggested is in {decisions}\n" if decisions is not None else ""
     say(
         f"{exported.attempts:,} attempts of {exported.payments:,} payments, {exported.with_outcome:,} with an outcome,"
-        f" in {output}{early}\nnext: payrescue train --data {output}"
+        f" in {output}{early}\n{suggested}next: payrescue train --data {output}"
     )
 
 
-def _write(rows: Iterator[Mapping[str, Any]], output: Path) -> None:
-    """Write rows of the attempts table, under another name first, so that a file that is there is whole."""
+def _write(rows: Iterator[Mapping[str, Any]], output: Path, kinds: Mapping[str, str]) -> None:
+    """Write rows of a table with columns of these types, under another name first, so that a file that is there is whole."""
     import pyarrow as pa
 
     types = {
@@ -85,7 +92,7 @@ def _write(rows: Iterator[Mapping[str, Any]], output: Path) -> None:
         "float64": pa.float64(),
         "bool": pa.bool_(),
     }
-    schema = pa.schema([(column.name, types.get(column.type, pa.string())) for column in columns().values()])
+    schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.{os.getpid()}")
     try:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.errors import ArtifactMismatch, BadInput, Fault
+from features.errors import ArtifactMismatch, BadInput, Fault, PayrescueError
 from training.console import progress
 from training.output import want_table as _want_table
 from training.output import write_table as _write
@@ -55,8 +55,19 @@ def describe_settings() -> str:
     )
 
 
-def train(data: str, query: str | None, mapping: str | None, config: Path | None, sets: Sequence[str]) -> None:
-    """`payrescue train`."""
+Pages = Callable[["pd.DataFrame", str, Path, Callable[[str], None]], object]
+"""Writes the product owners' pages of attempts and of a model, by its URI, into a folder."""
+
+
+def train(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    config: Path | None,
+    sets: Sequence[str],
+    pages: Pages | None = None,
+) -> None:
+    """`payrescue train`. What `pages` writes is logged with the run."""
     settings = read_settings(config, _overrides(sets))
     # LightGBM's threads wait in a loop unless told otherwise; where others use the cores too, that costs ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -85,7 +96,25 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
                 seed=settings.seed,
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
+            if pages is not None:
+                tell("pages for product owners")
+                _log_pages(pages, table, f"models:/{settings.model_name}/{logged.version}", tell)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
+
+
+def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, tell: Callable[[str], None]) -> None:
+    """Log the pages as `insights` of the active run. The model is registered by then: pages that fail do not lose it."""
+    import tempfile
+
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            pages(table, uri, Path(folder), tell)
+        except PayrescueError as error:
+            tell(f"the pages could not be made: {error}")
+            return
+        mlflow.log_artifacts(folder, "insights")
 
 
 def _tell_training(
