@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from math import isfinite
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Z95", "Measure", "wilson"]
+__all__ = ["Z95", "Measure", "plain", "wilson"]
 
 Z95 = 1.959963984540054
 """How many standard errors a 95 % interval reaches to each side."""
@@ -48,3 +51,20 @@ def wilson(hits: float, n: int) -> Measure:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
     return Measure(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share), n)
+
+
+def plain(told: Any) -> Any:
+    """Dataclasses and tuples as what JSON has; a number that is none (NaN, infinity) as None.
+
+    >>> plain((Measure(0.5, float("nan"), 1.0, 2), {"a": (1, "b")}))
+    [{'value': 0.5, 'low': None, 'high': 1.0, 'n': 2}, {'a': [1, 'b']}]
+    """
+    if is_dataclass(told):
+        return {known.name: plain(getattr(told, known.name)) for known in fields(told)}
+    if isinstance(told, Mapping):
+        return {str(name): plain(value) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [plain(value) for value in told]
+    if isinstance(told, np.generic):
+        return plain(told.item())
+    return None if isinstance(told, float) and not isfinite(told) else told
