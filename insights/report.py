@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from insights.frame import frame_of
+from features.errors import BadInput
+from insights.drivers import Drivers, drivers
+from insights.drivers_page import drivers_page, drivers_rows
+from insights.experiments import Plan, ReadOut, plan, read
+from insights.experiments_page import experiments_page
+from insights.frame import Frame, frame_of
 from insights.model_page import model_page
 from insights.model_told import ModelTold
+from insights.opportunities import opportunities
+from insights.opportunities_backlog import read_backlog
+from insights.opportunities_page import opportunities_page
 from insights.overview import Overview, overview
 from insights.overview_page import overview_page
 from insights.pages import Context, Head, write_file, write_pages
@@ -24,10 +33,15 @@ from insights.settings import InsightSettings
 if TYPE_CHECKING:
     import pandas as pd
 
+    from models.artefact import Artefact
+
 __all__ = ["FILES", "Judge", "Sources", "report"]
 
 FILES = ("funnel.csv", "reasons.csv", "drivers.csv", "opportunities.json")
 """What stands beside the pages for machines."""
+
+_EFFECTS = (0.005, 0.01, 0.02)  # what a test might be about, in shares of payments
+_FEWEST = 200  # attempts with an outcome, below which a model's word on them means nothing
 
 Judge = Callable[["pd.DataFrame"], Mapping[str, Any] | None]
 Tell = Callable[[str], None]
@@ -58,6 +72,15 @@ def report(sources: Sources, folder: Path, rng: np.random.Generator, tell: Tell 
     pairs = cube(failures)
     unknown = explained(sources.table, sources.model.artefact if sources.model is not None else None, rng)
     tell(f"reasons: {len(failures.causes)} causes; {unknown.asked:,} failures without a reason diagnosed")
+    table, artefact = sources.table, sources.model.artefact if sources.model is not None else None
+    driving = _drivers(frame, table, artefact, rng)
+    tell("drivers: what goes with each kind of failure")
+    backlog = read_backlog(sources.settings.backlog) if sources.settings.backlog is not None else None
+    proposed = opportunities(table, artefact, backlog, rng) if frame.window is not None else []
+    tell(f"opportunities: {len(proposed)} changes")
+    plans = _plans(table)
+    reads, unread = _reads(table, rng)
+    tell(f"experiments: {len(reads)} read")
     suggested = recommendations(sources.decisions) if sources.decisions is not None else None
     judged = sources.judge(sources.table) if sources.judge is not None else None
     policies = policies_told(judged) if judged is not None else None
@@ -73,6 +96,9 @@ def report(sources: Sources, folder: Path, rng: np.random.Generator, tell: Tell 
     contexts: dict[str, Context] = {
         "overview": lambda t: overview_page(found, t),
         "reasons": lambda t: reasons_page(failures, pairs, unknown, sources.model is not None, t),
+        "drivers": lambda t: drivers_page(driving, "drivers", t),
+        "opportunities": lambda t: opportunities_page(proposed, t),
+        "experiments": lambda t: experiments_page(plans, reads, unread, t),
         "recommendations": lambda t: recommendations_page(
             suggested, policies, "propensity" if sources.judge is not None else "unasked", t
         ),
@@ -81,6 +107,8 @@ def report(sources: Sources, folder: Path, rng: np.random.Generator, tell: Tell 
     written = write_pages(folder, head, contexts)
     written.append(write_file(folder / "funnel.csv", _funnel(found).encode()))
     written.append(write_file(folder / "reasons.csv", failures.table().to_csv(index=False).encode()))
+    written.append(write_file(folder / "drivers.csv", _csv(drivers_rows(driving), _DRIVERS).encode()))
+    written.append(write_file(folder / "opportunities.json", _json([one.as_dict() for one in proposed])))
     tell(f"pages in {folder}")
     return written
 
@@ -98,3 +126,50 @@ def _funnel(found: Overview) -> str:
         rate = success.funnel.success
         rows.append([name, "success", rate.hits, 0, rate.value, rate.low, rate.high])
     return str(pd.DataFrame(rows, columns=names).to_csv(index=False))
+
+
+_DRIVERS = (
+    *("category", "feature", "label", "unit", "group", "actionable", "shap_value", "shap_low", "shap_high"),
+    *("permutation_value", "permutation_low", "permutation_high", "stable", "disagree", "test", "n"),
+)
+
+
+def _csv(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
+    import pandas as pd
+
+    return str(pd.DataFrame(rows, columns=list(names)).to_csv(index=False))
+
+
+def _json(told: Any) -> bytes:
+    return json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _drivers(frame: Frame, table: pd.DataFrame, artefact: Artefact | None, rng: np.random.Generator) -> Drivers | None:
+    """None without a model, or with too few attempts of both kinds for it to be asked about."""
+    ended = frame.outcome[frame.outcome >= 0]
+    if artefact is None or len(ended) < _FEWEST or (ended == 0).all() or (ended > 0).all():
+        return None
+    return drivers(table, artefact, rng)
+
+
+def _plans(table: pd.DataFrame) -> list[Plan]:
+    """What tests of a few effects would take; none where there is nothing to plan by."""
+    found = []
+    for effect in _EFFECTS:
+        try:
+            found.append(plan(table, minimum_effect=effect))
+        except BadInput:  # no outcomes, or so many successes that there is no such effect to gain
+            continue
+    return found
+
+
+def _reads(table: pd.DataFrame, rng: np.random.Generator) -> tuple[list[ReadOut], list[str]]:
+    """The read-outs of the experiments that the attempts were in, and the names of those with too little to read."""
+    names = sorted(map(str, table["experiment"].dropna().unique())) if "experiment" in table else []
+    found, unread = [], []
+    for name in names:
+        try:
+            found.append(read(table, name, rng))
+        except BadInput:
+            unread.append(name)
+    return found, unread

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -22,6 +23,12 @@ def texts() -> Mapping[str, Mapping[str, str]]:
     """Every text by key, in each language."""
     found: dict[str, dict[str, str]] = json.loads(files("insights").joinpath("texts.json").read_text(encoding="utf-8"))
     return found
+
+
+@cache
+def _form(template: str) -> re.Pattern[str]:
+    """What matches any text that a template gives."""
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(template)))
 
 
 class Text:
@@ -53,6 +60,29 @@ class Text:
         """
         key = f"value.{value}"
         return self(key) if key in texts() else value.replace("_", " ")
+
+    def feature(self, name: str, label: str) -> str:
+        """A feature in words: its text where there is one, else the label of its definition, which is English."""
+        key = f"feature.{name}"
+        return self(key) if key in texts() else f"{label[:1].upper()}{label[1:]}"
+
+    def segment(self, column: str) -> str:
+        """What a column tells attempts apart by."""
+        key = f"segment.{column}"
+        return self(key) if key in texts() else column.replace("_", " ")
+
+    def reworded(self, family: str, said: str) -> str:
+        """An English sentence of a known form in this language; as it was said where its form is not among the texts.
+
+        >>> Text("ko").reworded("change", "Send it over north instead of delta")
+        'delta 대신 north 경로로 보내기'
+        """
+        for key, told in texts().items():
+            if key.startswith(f"{family}."):
+                found = _form(told["en"]).fullmatch(said)
+                if found is not None:
+                    return told[self.language].format(**found.groupdict())
+        return said
 
     def number(self, value: float) -> str:
         """A count, with commas; a dash where it is not known."""

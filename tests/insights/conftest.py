@@ -28,7 +28,7 @@ BEGIN = 1_767_571_200_000_000  # 2026-01-05
 
 @pytest.fixture(scope="session")
 def table():
-    return check_attempts(simulate(6000, 4, "outage").attempts, now=NOW)
+    return check_attempts(simulate(3500, 4, "outage").attempts, now=NOW)
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +75,7 @@ def artefact(table):
     return Artefact(
         encoder=encoder, heads=heads, validated=heads, blend=Blend(), category_shares=(0.2, 0.4, 0.3, 0.1), history=history,
         code_text=None, ways={}, about={"trained_at": "2026-10-19T08:00:00+00:00", "rows": len(table)},
-        window={"from": int(rows.created.min()), "until": int(rows.created.max()), "judged_from": int(rows.created[-900])},
+        window={"from": int(rows.created.min()), "until": int(rows.created.max()), "judged_from": int(rows.created[-500])},
     )  # fmt: skip
 
 
@@ -112,7 +112,13 @@ CARD = {
 @pytest.fixture(scope="session")
 def model(artefact):
     moves = (
-        {"old": None, "new": "1", "by": "train", "reason": "there is no champion yet", "at": "2026-10-01T09:00:00+00:00"},
+        {
+            "old": None,
+            "new": "1",
+            "by": "train",
+            "reason": "there is no champion yet",
+            "at": "2026-10-01T09:00:00+00:00",
+        },
         {"old": "1", "new": "2", "by": "promote", "reason": "better on <March>", "at": "2026-10-20T09:00:00+00:00"},
     )
     return ModelTold("payrescue", "2", artefact, CARD, moves, ("1", CARD))

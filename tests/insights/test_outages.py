@@ -23,7 +23,9 @@ def calm():
     )
     rng = np.random.default_rng(2)
     technical = rng.random(len(frame)) < 0.02
-    cause = np.where(technical, CAUSES.index("technical"), np.where(frame.cause == CAUSES.index("technical"), -1, frame.cause))
+    cause = np.where(
+        technical, CAUSES.index("technical"), np.where(frame.cause == CAUSES.index("technical"), -1, frame.cause)
+    )
     return replace(frame, cause=cause.astype(np.int8))  # failures that come at random, whenever
 
 

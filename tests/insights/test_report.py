@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from features.attempts import check_attempts
-from insights.pages import MOST_BYTES, file_of
+from insights.pages import MOST_BYTES, PAGES, file_of
 from insights.texts import LANGUAGES, Text
+
 NOW = pd.Timestamp("2026-11-01", tz="UTC").to_pydatetime()
 
-SHOWN = ("overview", "reasons", "recommendations", "model")
-EVERY = [file_of(page, language) for page in SHOWN for language in LANGUAGES]
+EVERY = [file_of(page, language) for page in PAGES for language in LANGUAGES]
 
 
 class Reader(HTMLParser):
@@ -71,7 +71,7 @@ def test_the_library_is_there_once(pages):
 
 
 def test_korean_pages_are_korean(pages):
-    for page in SHOWN:
+    for page in PAGES:
         text = said(pages, page, "ko")
         assert Text("ko")(f"lead.{page}") in text
         assert Text("en")(f"lead.{page}") not in text
@@ -97,7 +97,7 @@ def rows(count, **columns):
 def test_nothing_at_all_says_what_is_missing(made):
     folder = made(rows(1).iloc[:0])
     t = Text("en")
-    for page in SHOWN:
+    for page in PAGES:
         assert t("base.no_attempts") in said(folder, page)
     assert t("lack.outcomes_fill") in said(folder, "overview")
     assert t("lack.failures_fill") in said(folder, "reasons")
@@ -157,9 +157,10 @@ def test_the_same_attempts_give_the_same_pages(made):
 
 
 def test_the_report_changes_nothing_that_it_was_given(made, table):
-    before = table.copy(deep=True)
-    made(table)
-    pd.testing.assert_frame_equal(table, before)
+    few = table.head(300)
+    before = few.copy(deep=True)
+    made(few)
+    pd.testing.assert_frame_equal(few, before)
 
 
 def test_amounts_in_one_currency_where_the_rates_are_told(table, frame):
