@@ -156,7 +156,14 @@ def train(
     """
     from training.commands import train
 
-    train(data, query, mapping, Path(config) if config else None, sets, engine, scheduler)
+    train(data, query, mapping, Path(config) if config else None, sets, engine, scheduler, pages=_pages)
+
+
+def _pages(table: Any, uri: str, folder: Path, tell: Callable[[str], None]) -> None:
+    """The product owners' pages of what a training has learnt from."""
+    from insights.commands import write_pages_of
+
+    write_pages_of(table, _model_told(uri), folder, tell)
 
 
 @main.command()
@@ -460,6 +467,66 @@ def rules(what: str, network: str | None, rules: str | None) -> None:  # noqa: A
     click.echo(told(book, decision_table(), network))
 
 
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@click.option(
+    "--model", metavar="URI", callback=_blank_is_none, help="The model.  [default: models:/payrescue@champion, if any]"
+)
+@click.option("--config", metavar="FILE", callback=_blank_is_none, help="YAML with targets, marks in time, currencies.")
+@click.option(
+    "--decisions",
+    metavar="FILE",
+    callback=_blank_is_none,
+    help="What the service suggested: `payrescue export-log --decisions` writes it.",
+)
+@click.option("--output", required=True, metavar="DIR", help="Folder for the pages.")
+@_told
+def report(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    model: str | None,
+    config: str | None,
+    decisions: str | None,
+    output: str,
+) -> None:
+    """Write the product owners' pages: where payments fail and why, what was suggested, how good the model is.
+
+    Static files, in English and Korean, that need no server: open index.html.
+
+    \b
+    Example:
+      payrescue report --data demo/attempts.parquet --output pages
+    """
+    from insights.commands import ReportAsked, write_report
+    from training.console import progress
+    from training.policy_report import policies_judged
+
+    paths = (Path(path) if path else None for path in (config, decisions))
+    asked = ReportAsked(data, Path(output), query, mapping, *paths)
+    with progress("reporting") as (tell, _):
+        said = write_report(asked, lambda: _model_told(model), policies_judged, tell=tell)
+    click.echo(said)
+
+
+def _model_told(uri: str | None) -> Any:
+    """What the pages say of a model: the one named, else the champion, else None."""
+    from features.errors import BadInput
+    from insights.model_told import ModelTold
+    from training import tracking
+    from training.model_history import version_told
+
+    tracking.store()
+    try:
+        return ModelTold(**vars(version_told(uri or "models:/payrescue@champion")))
+    except BadInput:
+        if uri is not None:
+            raise
+        return None
+
+
 _REASON = click.option("--reason", default="", metavar="TEXT", help="Why; written down with the move.")
 _NAME = click.option("--name", default="payrescue", show_default=True, help="The registered model.")
 
@@ -550,6 +617,7 @@ def champions(name: str, as_json: bool) -> None:
 @click.option(
     "--access-log", metavar="SHARE", help="Requests that get a line of JSON: on, off or a share.  [default: on]"
 )
+@click.option("--insights", metavar="DIR", help="Pages for product owners, as `payrescue report` writes them.")
 @click.option(
     "--policy",
     metavar="NAME",
@@ -577,8 +645,11 @@ def serve(**given: Any) -> None:
     help="The service's log.  [default: PAYRESCUE_LOG, else sqlite:///payrescue-log.db]",
 )
 @_OUTPUT
+@click.option(
+    "--decisions", metavar="FILE", callback=_blank_is_none, help="Where to write what was suggested, for the pages."
+)
 @_told
-def export_log(log: str | None, output: str) -> None:
+def export_log(log: str | None, output: str, decisions: str | None) -> None:
     """Give back the attempts that the service was asked about, with their outcomes, to train on.
 
     \b
@@ -587,7 +658,7 @@ def export_log(log: str | None, output: str) -> None:
     """
     from serving.log_commands import export_log
 
-    export_log(log, Path(output), say=click.echo)
+    export_log(log, Path(output), decisions=Path(decisions) if decisions else None, say=click.echo)
 
 
 @main.command("prune-log")
@@ -641,7 +712,7 @@ def keys() -> None:
     multiple=True,
     required=True,
     metavar="SCOPE",
-    help="score, outcomes or admin; may be given again.",
+    help="score, outcomes, read or admin; may be given again.",
 )
 @_KEYS
 @_told

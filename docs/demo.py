@@ -1,7 +1,7 @@
 """`make demo`: the main job on made-up payments, in a folder of its own, by the same commands that you would give.
 
 Simulates payments, trains, serves, asks about one attempt before it is made and again after it has failed, says what
-the answers mean, and stops what it started. Only `build/demo` is written; the next demo replaces it.
+the answers mean and where the pages for product owners are, and stops what it started. Only `build/demo` is written; the next demo replaces it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import urllib.error
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "demo"
 PAYRESCUE = Path(sys.executable).with_name("payrescue")
 PAYMENTS = 50_000
-_OURS = ("data", "mlruns", "mlflow.db", "attempt.json", "failed.json", "service.log")
+_OURS = ("data", "pages", "mlruns", "mlflow.db", "attempt.json", "failed.json", "service.log")
 _READY_S = 120.0
 _STOP_S = 15.0
 _EVIDENCE = {
@@ -194,6 +195,20 @@ def run(*words: str) -> None:
     subprocess.run([PAYRESCUE, *words], cwd=FOLDER, env=_environment(), stdin=subprocess.DEVNULL, check=True)  # noqa: S603
 
 
+def pages_of_the_run(folder: Path) -> None:
+    """Take the pages that the training logged out of MLflow's store. Raises CalledProcessError if that fails."""
+    script = (
+        "import mlflow, sys\n"
+        "client = mlflow.MlflowClient()\n"
+        "run = client.get_model_version_by_alias('payrescue', 'champion').run_id\n"
+        "mlflow.artifacts.download_artifacts(run_id=run, artifact_path='insights', dst_path=sys.argv[1])\n"
+    )
+    environment = _environment() | {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    with tempfile.TemporaryDirectory(dir=FOLDER) as beside:
+        subprocess.run([sys.executable, "-c", script, beside], cwd=FOLDER, env=environment, check=True)  # noqa: S603
+        Path(beside, "insights").rename(folder)
+
+
 def _environment() -> dict[str, str]:
     """The user's, with an MLflow store in the demo's folder, and nothing that would change what is served."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PAYRESCUE_", "MLFLOW_"))}
@@ -289,10 +304,15 @@ def main() -> int:
         say("\n".join(about_attempt(before, ask(f"{url}/v1/score", before), texts)))
         say("\n5. After it has failed: POST /v1/score with failed.json, which adds what it left behind\n")
         say("\n".join(about_failure(after, ask(f"{url}/v1/score", after), texts)))
+    say("\n6. The pages for product owners, in English and Korean")
+    pages_of_the_run(FOLDER / "pages")
+    say(
+        f"open {FOLDER.relative_to(ROOT) / 'pages' / 'index.html'} in a browser: where payments fail, why, and what to change"
+    )
     say(f"\nThe service is stopped. That was all of it, in {time.monotonic() - began:.0f} s. What to try next:")
     say(
         "  . .venv/bin/activate && cd build/demo    # where the demo's model and data are\n"
-        "  payrescue serve                          # and, in another terminal, in the same folder:\n"
+        "  payrescue serve --insights pages         # http://localhost:3000/insights; in another terminal, in the same folder:\n"
         "  curl -s localhost:3000/v1/score -H 'content-type: application/json' -d @failed.json\n"
         "  mlflow ui --backend-store-uri sqlite:///mlflow.db     # the training, its figures and pictures\n"
         "  payrescue train --data YOURS.csv --mapping YOURS.yaml  # your own attempts: see README.md"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from features.columns import Column
@@ -18,6 +19,7 @@ from serving.access_log import AccessLog, Entry
 from serving.batch_route import BatchRoute
 from serving.doors import Doors
 from serving.gate import Gate
+from serving.insight_pages import INDEX, InsightPages
 from serving.lineup import Fixed, Models, iso
 from serving.loading import Served
 from serving.log import DecisionLog
@@ -106,6 +108,7 @@ class App:
         if meters is not None:
             shadows = {result: partial(self._scoring.shadowed, result) for result in SHADOWS}
             meters.hook(shadows=shadows, state_behind=self.standing.behind, reachable=self.standing.parts())
+        self._insights = InsightPages(Path(self._settings.insights) if self._settings.insights is not None else None)
         self._documents: tuple[Sequence[Column], Plain, Plain] | None = None
         self.gate = Gate(self._settings.most_waiting)
         self._batches = BatchRoute(
@@ -119,6 +122,8 @@ class App:
             "/v1/outcomes": ("POST", self._told),
             "/v1/model": ("GET", self._model),
             "/v1/messages/": ("GET", self._messages),
+            "/insights": ("GET", self._insights_begin),
+            "/insights/": ("GET", self._insights_page),
             "/livez": ("GET", self._alive),
             "/healthz": ("GET", self._alive),
             "/readyz": ("GET", self._ready),
@@ -286,6 +291,14 @@ class App:
             else None,
             **self._models.status(),
         }
+
+    async def _insights_begin(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
+        raise Problem(
+            307, "moved", "The pages begin elsewhere", f"See {INDEX}.", headers={"location": f"insights/{INDEX}"}
+        )
+
+    async def _insights_page(self, call: Call) -> Any:
+        return await self._insights.read(call.rest)
 
     async def _metrics(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
         if self._meters is None:

@@ -45,6 +45,7 @@ def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[
         "PAYRESCUE_STATE": settings.state,
         "PAYRESCUE_EXPERIMENTS": settings.experiments or "",
         "PAYRESCUE_KEYS": settings.keys or "",
+        "PAYRESCUE_INSIGHTS": settings.insights or "",
         "PAYRESCUE_ACCESS_LOG": str(settings.access_log),
         "PAYRESCUE_POLICY": settings.policy,
         "BENTOML_DO_NOT_TRACK": "True",
@@ -98,6 +99,8 @@ def _check(settings: ServiceSettings) -> None:
         read_experiments(Path(settings.experiments), partial(policy_named, fees=fees))
     if settings.keys is not None:
         read_keys(Path(settings.keys))
+    if settings.insights is not None and not Path(settings.insights).is_dir():
+        raise BadInput("serve", [Fault("--insights", "a folder that payrescue report wrote", seen=settings.insights)])
     try:
         address = ipaddress.ip_address(settings.host)
     except ValueError:

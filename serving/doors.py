@@ -6,6 +6,7 @@ Without keys only the machine itself is answered. What a body holds is looked at
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, unquote_plus
 
@@ -25,8 +26,12 @@ SCOPE_OF: Mapping[str, str | None] = {
     "/v1/outcomes": "outcomes",
     "/v1/messages/": None,
     "/v1/model": None,
+    "/insights": "read",
+    "/insights/": "read",
 }
 """The scope that a route needs, None for any key; every other route needs `admin`."""
+
+_BY_BROWSER = frozenset({"/insights", "/insights/"})  # browsers ask people for a password, and know of no other key
 
 _LOOPBACK = ("127.", "::1", "::ffff:127.")
 _LONG_RUN = re.compile(rb"[0-9][0-9\s._/\-]{11,}[0-9]")  # no card number is without one, in ASCII
@@ -60,19 +65,23 @@ class Doors:
     def admit(self, scope: Scope, route: str) -> None:
         """Raises Problem 401 or 403 for who may not ask this route, 400 or 431 for what the request line or headers hold."""
         if route not in OPEN:
-            self._check_key(scope, SCOPE_OF.get(route, "admin"))
+            self._check_key(scope, route, SCOPE_OF.get(route, "admin"))
         _check_headers(scope["headers"])
         query = scope.get("query_string", b"")
         if query:
             _check_query(query)
 
-    def _check_key(self, scope: Scope, needed: str | None) -> None:
+    def _check_key(self, scope: Scope, route: str, needed: str | None) -> None:
         if self._keys is None:
             client = scope.get("client")
             if client is not None and not client[0].startswith(_LOOPBACK):
                 raise _unauthorized("This service has no keys, so it answers its own machine only: payrescue keys add.")
             return
         secret = _secret_of(scope)
+        if route in _BY_BROWSER:
+            secret = secret or _password_of(scope)
+            if secret is None or self._keys.find(secret) is None:
+                raise _asked_by_browser()
         if secret is None:
             raise _unauthorized("Send a key, as Authorization: Bearer KEY or as X-Api-Key: KEY.")
         key = self._keys.find(secret)
@@ -91,6 +100,28 @@ class Doors:
 def _unauthorized(detail: str, more: str = "") -> Problem:
     headers = {"www-authenticate": f'Bearer realm="payrescue"{more}'}
     return Problem(401, "unauthorized", "A key is needed", detail, headers=headers)
+
+
+def _asked_by_browser() -> Problem:
+    return Problem(
+        401,
+        "unauthorized",
+        "A key is needed",
+        "Give any name, and a key of scope read as the password.",
+        headers={"www-authenticate": 'Basic realm="payrescue", charset="UTF-8"'},
+    )
+
+
+def _password_of(scope: Scope) -> str | None:
+    """The password of HTTP's basic authentication (RFC 7617), None where there is none."""
+    for name, value in scope["headers"]:
+        if name == b"authorization" and value[:6].lower() == b"basic ":
+            try:
+                told = b64decode(value[6:].strip(), validate=True)
+            except ValueError:
+                return None
+            return str(told.partition(b":")[2], "latin-1")
+    return None
 
 
 def _secret_of(scope: Scope) -> str | None:

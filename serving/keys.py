@@ -9,7 +9,8 @@ the slow hashes that passwords need would only slow down each request. The file 
         sha256: 5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8
         created: 2026-01-05
 
-A scope opens: `score` what checkout asks, `outcomes` what it tells, `admin` everything.
+A scope opens: `score` what checkout asks, `outcomes` what it tells, `read` the product owners'
+pages, `admin` everything.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from features.yaml_file import read_yaml
 
 __all__ = ["SCOPES", "Key", "KeyRing", "add_key", "read_keys", "revoke_key"]
 
-SCOPES = ("score", "outcomes", "admin")
+SCOPES = ("score", "outcomes", "read", "admin")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{0,63}", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)

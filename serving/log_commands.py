@@ -52,23 +52,31 @@ def check_log(url: str) -> None:
         store.close()
 
 
-def export_log(url: str | None, output: Path, *, say: Callable[[str], object] = print) -> None:
-    """`payrescue export-log`. The URL is the service's own where none is given.
+def export_log(
+    url: str | None, output: Path, *, decisions: Path | None = None, say: Callable[[str], object] = print
+) -> None:
+    """`payrescue export-log`. The URL is the service's own where none is given; `decisions` gets what was suggested, too.
 
     Raises BadInput where there is no log, or no attempt in it.
     """
-    if output.suffix not in {".parquet", ".csv"}:
-        raise BadInput("--output", [Fault("file", "a name that ends in .parquet or .csv", seen=output.name)])
+    for option, path in (("--output", output), ("--decisions", decisions)):
+        if path is not None and path.suffix not in {".parquet", ".csv"}:
+            raise BadInput(option, [Fault("file", "a name that ends in .parquet or .csv", seen=path.name)])
+    from serving.log_decisions import COLUMNS, decisions_of
     from serving.log_export import Exported, attempts_of
 
     exported = Exported()
     with _opened(url) as store:
         own = _own_columns(attempts_of(store, Exported()))
-        _write(attempts_of(store, exported), own, output)
+        known = {column.name: column.type for column in columns().values()}
+        _write(attempts_of(store, exported), output, known | own)
+        if decisions is not None:
+            _write(decisions_of(store), decisions, COLUMNS)
     early = f" ({exported.too_early:,} outcomes from before their attempt left out)" if exported.too_early else ""
+    suggested = f"what was suggested is in {decisions}\n" if decisions is not None else ""
     say(
         f"{exported.attempts:,} attempts of {exported.payments:,} payments, {exported.with_outcome:,} with an outcome,"
-        f" in {output}{early}\nnext: payrescue train --data {output}"
+        f" in {output}{early}\n{suggested}next: payrescue train --data {output}"
     )
 
 
@@ -162,8 +170,8 @@ def _own_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _write(rows: Iterator[Mapping[str, Any]], own: Mapping[str, str], output: Path) -> None:
-    """Write rows of the attempts table, under another name first, so that a file that is there is whole."""
+def _write(rows: Iterator[Mapping[str, Any]], output: Path, kinds: Mapping[str, str]) -> None:
+    """Write rows of a table with columns of these types, under another name first, so that a file that is there is whole."""
     import pyarrow as pa
 
     types = {
@@ -172,7 +180,6 @@ def _write(rows: Iterator[Mapping[str, Any]], own: Mapping[str, str], output: Pa
         "float64": pa.float64(),
         "bool": pa.bool_(),
     }
-    kinds = {column.name: column.type for column in columns().values()} | dict(own)
     schema = pa.schema([(name, types.get(kind, pa.string())) for name, kind in kinds.items()])
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_name(f".{output.name}.{os.getpid()}")

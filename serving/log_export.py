@@ -14,7 +14,7 @@ itself told of them with the attempt always counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from serving.log_store import LogStore
 from serving.log_tables import DECISIONS, OUTCOMES
 
-__all__ = ["Exported", "attempts_of"]
+__all__ = ["Exported", "attempts_of", "by_payment"]
 
 _LED = ("policy", "propensity", "experiment", "variant")
 
@@ -67,7 +67,7 @@ class _Attempt:
 
 def attempts_of(store: LogStore, exported: Exported) -> Iterator[dict[str, Any]]:
     """Rows of the attempts table, payment by payment; what is missing is absent. Counts in `exported`."""
-    for payment_id, rows in groupby(store.stream(_by_payment()), key=lambda row: row.payment):
+    for payment_id, rows in groupby(store.stream(by_payment()), key=lambda row: row.payment):
         exported.payments += 1
         for attempt in _of_payment(rows, exported):
             exported.attempts += 1
@@ -75,8 +75,11 @@ def attempts_of(store: LogStore, exported: Exported) -> Iterator[dict[str, Any]]
             yield attempt | {"payment_id": payment_id}
 
 
-def _by_payment() -> sa.CompoundSelect[Any]:
-    """Decisions with the outcomes of their attempts, then outcomes alone that told their attempt; together by payment."""
+def by_payment(more: Sequence[str] = ()) -> sa.CompoundSelect[Any]:
+    """Decisions with the outcomes of their attempts, then outcomes alone that told their attempt; together by payment.
+
+    `more` names further columns of the decisions.
+    """
     of, told = DECISIONS.c, OUTCOMES.c
     first = DECISIONS.alias()
     # An attempt that was told with two payments belongs to the first
@@ -92,7 +95,7 @@ def _by_payment() -> sa.CompoundSelect[Any]:
         "attempt": of.attempt,
         "asked_after": of.evidence.is_not(sa.null()),
         "chosen": of.chosen,
-        **{name: of[name] for name in _LED},
+        **{name: of[name] for name in (*_LED, *more)},
     }
     kept = [told.attempt.label("told"), told.resolved_at, told.outcome, told.reason, told.evidence]
     decisions = (

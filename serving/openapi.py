@@ -14,6 +14,7 @@ from serving.settings import ServiceSettings
 __all__ = ["bentoml_schema", "document"]
 
 _PROBLEMS = {
+    307: "It is elsewhere: see the header Location.",
     400: "What was sent is no JSON, or a header is not valid.",
     401: "A key is needed.",
     403: "The key is not for this.",
@@ -47,6 +48,22 @@ _LOCALE = {
     "required": True,
     "description": "As BCP 47 has it.",
     "schema": {"type": "string", "minLength": 1},
+}
+
+_PAGE = {
+    "name": "page",
+    "in": "path",
+    "required": True,
+    "description": "A file's name, such as index.html.",
+    "schema": {"type": "string", "minLength": 1},
+}
+_FILE = {
+    "description": "The file.",
+    "headers": {"X-Request-Id": {"required": True, "schema": {"type": "string"}}},
+    "content": {
+        kind: {"schema": {"type": "string"}} for kind in ("text/html", "text/css", "text/javascript", "text/csv")
+    }
+    | {"application/json": {"schema": {}}},
 }
 
 
@@ -97,6 +114,10 @@ def document(
     gets = {
         "/v1/messages/{locale}": _get("getMessages", "Texts for the customer", "Messages", (404,), [_LOCALE]),
         "/v1/model": _get("getModel", "The model card", "Model"),
+        "/insights": _page("getInsights", "The product owners' pages: leads to the first one", {"307": _response(307)}),
+        "/insights/{page}": _page(
+            "getInsight", "One of these pages, or a file beside it", {"200": _FILE, "404": _response(404)}, [_PAGE]
+        ),
         "/livez": _get("isAlive", "Whether it lives", "Alive"),
         "/readyz": _get("isReady", "Whether it answers, and with which version", "Ready", (503,)),
         "/metrics": _get("getMetrics", "What it counts, for Prometheus", None),
@@ -104,7 +125,7 @@ def document(
     every = {path: {"post": told} for path, told in posts.items()} | {
         path: {"get": told} for path, told in gets.items()
     }
-    paths = {path: told for path, told in every.items() if path.replace("{locale}", "") in routes}
+    paths = {path: told for path, told in every.items() if path.replace("{locale}", "").replace("{page}", "") in routes}
     made: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -203,6 +224,15 @@ def _get(
         "summary": title,
         "parameters": [*parameters, _REQUEST_ID],
         "responses": {"200": _ok(gives)} | {str(status): _response(status) for status in sorted({400, 500, *more})},
+    }
+
+
+def _page(name: str, title: str, gives: dict[str, Any], parameters: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": title,
+        "parameters": [*parameters, _REQUEST_ID],
+        "responses": gives | {str(status): _response(status) for status in (400, 500)},
     }
 
 

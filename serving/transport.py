@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -47,10 +47,11 @@ _encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True)
 class Plain:
-    """An answer whose bytes are ready, of the content type `kind`."""
+    """An answer whose bytes are ready, of the content type `kind`; `headers` take the place of those of other answers."""
 
     body: bytes
     kind: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class ClientLeft(Exception):
@@ -196,14 +197,16 @@ async def send_json(
     """
     if type(content) is Plain:
         body, kind = content.body, content.kind.encode()
+        headers = {**content.headers, **(headers or {})}
     else:
         body = _encode(content)
     lines = [
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
         (b"x-request-id", request_id.encode()),
     ]
+    if "cache-control" not in (headers or {}):
+        lines.append((b"cache-control", b"no-store"))
     lines += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     if close and "connection" not in (headers or {}):
         lines.append((b"connection", b"close"))

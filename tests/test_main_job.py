@@ -66,19 +66,21 @@ attempts["created_at"] = attempts["created_at"].dt.tz_localize(None)
 told = model.predict(attempts)
 run = mlflow.MlflowClient().get_run(mlflow.MlflowClient().get_model_version_by_alias("payrescue", "champion").run_id)
 files = {file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
+pages = [file.path for file in mlflow.MlflowClient().list_artifacts(run.info.run_id, "insights")]
 signed = model.metadata.signature is not None and model.metadata.saved_input_example_info is not None
 inputs = [[tag.value for tag in given.tags] for given in run.inputs.dataset_inputs]
-print("\\n" + json.dumps([told.to_dict("records"), sorted(files), run.data.tags, signed, inputs, run.data.metrics]))
+print("\\n" + json.dumps([told.to_dict("records"), sorted(files), run.data.tags, signed, inputs, run.data.metrics, pages]))
 """
     answer = run(
         folder, "-c", script, program=sys.executable,
         MLFLOW_ALLOW_PICKLE_DESERIALIZATION="false", MLFLOW_TRACKING_URI="sqlite:///mlflow.db",
     )  # fmt: skip
-    told, files, tags, signed, inputs, metrics = json.loads(answer.splitlines()[-1])
+    told, files, tags, signed, inputs, metrics, pages = json.loads(answer.splitlines()[-1])
     assert len(told) == 7
     for row in told:
         assert sum(value for name, value in row.items() if name != "attempt_id") == pytest.approx(1.0)
     assert {"calibration.png", "confusion.png", "importance.png", "learning_curve.png", "model_card.html"} <= set(files)
+    assert {"insights/index.html", "insights/opportunities.ko.html", "insights/plotly.min.js"} <= set(pages)
     assert tags["data_from"].startswith("2026-01-05")
     assert signed
     assert len(inputs) == 4

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from features.errors import ArtifactMismatch, BadInput, Fault
+from features.errors import ArtifactMismatch, BadInput, Fault, PayrescueError
 from training.console import progress
 from training.output import want_engine
 from training.output import want_table as _want_table
@@ -60,6 +60,10 @@ def describe_settings() -> str:
     )
 
 
+Pages = Callable[["pd.DataFrame", str, Path, Callable[[str], None]], object]
+"""Writes the product owners' pages of attempts and of a model, by its URI, into a folder."""
+
+
 def train(
     data: str,
     query: str | None,
@@ -68,8 +72,9 @@ def train(
     sets: Sequence[str],
     engine: str = "local",
     scheduler: str | None = None,
+    pages: Pages | None = None,
 ) -> None:
-    """`payrescue train`."""
+    """`payrescue train`. What `pages` writes is logged with the run."""
     settings = read_settings(config, _overrides(sets))
     # LightGBM's threads wait in a loop unless told otherwise; where others use the cores too, that costs ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -106,7 +111,25 @@ def train(
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
             tracking.publish_card(logged, verdict, settings)
+            if pages is not None:
+                tell("pages for product owners")
+                _log_pages(pages, table, f"models:/{settings.model_name}/{logged.version}", tell)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
+
+
+def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, tell: Callable[[str], None]) -> None:
+    """Log the pages as `insights` of the active run. The model is registered by then: pages that fail do not lose it."""
+    import tempfile
+
+    import mlflow
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            pages(table, uri, Path(folder), tell)
+        except PayrescueError as error:
+            tell(f"the pages could not be made: {error}")
+            return
+        mlflow.log_artifacts(folder, "insights")
 
 
 def _tell_training(

@@ -41,7 +41,8 @@ class PolicyQuestion:
 
     `chosen`: what of method, route and auth_flow the logged policy chose. `first`: only payments' first attempts. `last`: share
     of the payments, the latest, to judge by; the others are what policies learn from, with `history`. `propensities`: those of
-    a column's values, in place of the table's.
+    a column's values, in place of the table's. `expects`: whether models learn what to expect, for the direct method and
+    doubly robust; most of the time goes into that.
     """
 
     chosen: Sequence[str] = ACTION
@@ -49,6 +50,7 @@ class PolicyQuestion:
     last: float | None = None
     propensities: tuple[str, Mapping[str, float]] | None = None
     fees: Fees | None = None
+    expects: bool = True
     resamples: int = 1000
     seed: int = 7
     threads: int = 1
@@ -154,7 +156,11 @@ class _Bench:
     @cached_property
     def expected(self) -> Array | None:
         """P(success) of every option in every judged decision, from models that never saw its payment."""
-        if len(np.unique(self.judged.payment)) < 2 * _FOLDS or len(np.unique(self.whole.success)) < 2:
+        if (
+            not self.question.expects
+            or len(np.unique(self.judged.payment)) < 2 * _FOLDS
+            or len(np.unique(self.whole.success)) < 2
+        ):
             return None
         self.tell("learning what to expect, for the direct method and doubly robust")
         matrix, coded = self.situations

@@ -10,7 +10,8 @@ earlier attempts, on whether they went on after a failure, and on the true reaso
 the outcomes of all attempts over the same route or issuer that had resolved. It does not see hidden types and health;
 `full_<outcome>` does. An `unclassified` failure has its true outcome there: only its label is lost.
 `p_success` of a candidate is the same probability, at the moment the customer is ready to go on (plus the wait), given
-that they do; a logged retry without a wait has exactly that `p_success`.
+that they do; a logged retry without a wait has exactly that `p_success`. `simulate` can also be asked what would have become
+of the first attempts under a change (`changes`): the truth that an estimate of a gain is to be held against.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import BadInput, Fault
+from training.simulator_changes import Change, asked_of, would_table
 from training.stories import Health, Story, story_named
 
 if TYPE_CHECKING:
@@ -52,7 +54,8 @@ class World:
 
     `attempts` and `candidates` are the contract's tables; `oracle` has p_<outcome> and full_<outcome> by attempt_id,
     `candidate_oracle` p_success by candidate_id. `about` names story, seed, version, counts and the hidden spells of
-    ill health (`entity`, `from`, `until`).
+    ill health (`entity`, `from`, `until`). `would`, where changes were asked about, has for each first attempt and `change`
+    (its place among them) p_success and full_success as they would have been; empty where that is not to be had.
     """
 
     attempts: pd.DataFrame
@@ -60,6 +63,7 @@ class World:
     candidates: pd.DataFrame
     candidate_oracle: pd.DataFrame
     about: dict[str, object]
+    would: pd.DataFrame
 
     def write(self, folder: Path) -> None:
         """Write the four tables as Parquet and `about` as story.json; each file appears whole or not at all."""
@@ -131,9 +135,11 @@ def simulate(
     start: datetime | None = None,
     days: float | None = None,
     progress: Callable[[float], None] | None = None,
+    changes: Sequence[Change] = (),
 ) -> World:
     """Simulate `payments` payments over `days` (28), from `start` (2026-01-05 UTC). The same arguments, the same world.
 
+    `changes` to first attempts (`training.simulator_changes`) are only judged: what happens is the same without them.
     `progress` is called with the share done, 0 to 1. Attempts that resolve after the last day are pending. Raises
     BadInput that names what is allowed.
     """
@@ -160,7 +166,16 @@ def simulate(
     route_spells = _spells(len(places.ROUTES), told.route_health, end + 3600.0 * _SPARE_HOURS, rng)
     issuer_spells = _spells(len(places.ISSUERS), told.issuer_health, end + 3600.0 * _SPARE_HOURS, rng)
     happened = kernel.Run(
-        *kernel.run(market, people, arriving, _padded(route_spells), _padded(issuer_spells), end, rng)
+        *kernel.run(
+            market,
+            people,
+            arriving,
+            _padded(route_spells),
+            _padded(issuer_spells),
+            end,
+            asked_of(changes, payments),
+            rng,
+        )
     )
     report(0.6)
     attempts = simulator_tables.attempts_table(happened, people, arriving, details, begin, end, rng)
@@ -174,4 +189,5 @@ def simulate(
         "ill": _ill(places.ROUTES, route_spells, begin, end) + _ill(places.ISSUERS, issuer_spells, begin, end),
     }  # fmt: skip
     report(1.0)
-    return World(attempts, simulator_tables.oracle_table(happened), candidates, chances, about)
+    oracle, would = simulator_tables.oracle_table(happened), would_table(happened, attempts)
+    return World(attempts, oracle, candidates, chances, about, would)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from numba import njit
 
 __all__ = [
-    "ATTEMPT_FLOATS", "ATTEMPT_INTS", "BLOCKS", "CANDIDATE_INTS", "CONTEXTS", "HURDLES", "KINDS", "MAX_ATTEMPTS",
+    "ASKED", "ATTEMPT_FLOATS", "ATTEMPT_INTS", "BLOCKS", "CANDIDATE_INTS", "CONTEXTS", "HURDLES", "KINDS", "MAX_ATTEMPTS",
     "NUMBERS", "PAYMENT_ROW", "PERSON_ROW", "Market", "Run", "run",
 ]  # fmt: skip
 
@@ -78,6 +78,10 @@ ATTEMPT_FLOATS = (
 )  # fmt: skip
 CREATED, DURATION, RESOLVED, PROPENSITY, P, FULL, ROUTE_WELL = 0, 1, 2, 3, 4, 9, 14
 
+ASKED = ("method", "route", "flow", "stored", "token", "form_errors", "ln_form", "ln_rtt")
+"""What a change can ask of a first attempt; NaN leaves it as it was."""
+A_METHOD, A_ROUTE, A_FLOW, A_STORED, A_TOKEN, A_ERRORS, A_LN_FORM, A_LN_RTT = range(8)
+
 CANDIDATE_INTS = ("attempt", "method", "route", "flow", "steps", "stored", "token", "wait")
 C_ATTEMPT, C_WAIT = 0, 7
 
@@ -111,6 +115,7 @@ F_ACTIVE, F_3DS = range(2)
 E_SHARE, E_FADING = range(2)
 R_SAME, R_FLOW, R_ROUTE, R_METHOD, R_HALF_LIFE, R_HURDLE, R_TIMEOUT = range(7)
 _MONTH_S = 2_629_800.0
+_EXPLORED = 0.1  # share of first attempts whose route and authentication are drawn evenly
 _ARRIVE, _RESOLVE, _DECIDE, _RETRY = range(4)
 _MATURE_S = 1800.0  # an attempt walked away from counts as abandoned after half an hour
 
@@ -154,6 +159,7 @@ class Run(NamedTuple):
     floats: F  # [attempt, ATTEMPT_FLOATS]
     candidates: I  # [candidate, CANDIDATE_INTS]
     chances: F  # [candidate, (success, the policy's probability where it was chosen)]
+    would: F  # [payment, change, (success given what can be observed, and given all)], NaN where it was not to be had
 
 
 class Entities(NamedTuple):
@@ -386,13 +392,10 @@ def _act(m, person, prior, recurring, method, route, flow):
 
 
 @_inner
-def _first_act(m, person, payment, prior, u):
-    """The customer's method, with route and authentication by the logged policy; and its propensity."""
-    country, recurring, method = person.country, payment.recurring, payment.method
-    if m.gateway[country] and prior == 0 and not recurring:
-        method = m.gateway_method[person.agreement]
+def _first_options(m, person, payment, prior, method, score, option):
+    """Write what the logged policy may choose for a first attempt by a method, with its scores; how many there are."""
+    country, recurring, n = person.country, payment.recurring, 0
     n_routes, n_flows = m.route_lean.shape[1], m.flow_facts.shape[0]
-    score, option, n = np.empty(n_routes * n_flows), np.empty(n_routes * n_flows, np.int64), 0
     for route in range(n_routes):
         for flow in range(n_flows):
             if m.routes[country, method, route] and m.flows[method, flow] and not (recurring and flow > 0):
@@ -400,8 +403,88 @@ def _first_act(m, person, payment, prior, u):
                 score[n] += m.flow_lean[flow, 2] * (prior == 0) + m.flow_lean[flow, 3] * (prior > 0) * person.saves
                 option[n] = route * n_flows + flow
                 n += 1
-    k, chance = _choose(score, n, 0.1, u)
+    return n
+
+
+@_inner
+def _first_act(m, person, payment, prior, u):
+    """The customer's method, with route and authentication by the logged policy; and its propensity."""
+    country, recurring, method = person.country, payment.recurring, payment.method
+    if m.gateway[country] and prior == 0 and not recurring:
+        method = m.gateway_method[person.agreement]
+    n_flows = m.flow_facts.shape[0]
+    most = m.route_lean.shape[1] * n_flows
+    score, option = np.empty(most), np.empty(most, np.int64)
+    n = _first_options(m, person, payment, prior, method, score, option)
+    k, chance = _choose(score, n, _EXPLORED, u)
     return _act(m, person, prior, recurring, method, option[k] // n_flows, option[k] % n_flows), chance
+
+
+@_inner
+def _changed(m, person, payment, prior, act, asked, chances, option):
+    """Write the ways in which a first attempt would be made under a change, and how likely each is; how many there are.
+
+    With another method, route and authentication are the logged policy's choice among what is asked for; without, they
+    stay. None where the market does not offer it.
+    """
+    n_flows, method, n = m.flow_facts.shape[0], act[0], 0
+    if asked[A_METHOD] >= 0.0 and asked[A_METHOD] != method:
+        n = _first_options(m, person, payment, prior, int(asked[A_METHOD]), chances, option)
+        total, kept, asked_for = 0.0, 0, 0.0
+        for k in range(n):
+            total += np.exp(chances[k])
+        for k in range(n):
+            route, flow = option[k] // n_flows, option[k] % n_flows
+            if asked[A_ROUTE] >= 0.0 and asked[A_ROUTE] != route:
+                continue
+            if not (asked[A_FLOW] >= 0.0 and asked[A_FLOW] != flow):
+                chances[kept] = (1.0 - _EXPLORED) * np.exp(chances[k]) / total + _EXPLORED / n
+                option[kept] = option[k]
+                asked_for += chances[kept]
+                kept += 1
+        for k in range(kept):
+            chances[k] /= asked_for
+        return kept
+    route = int(asked[A_ROUTE]) if asked[A_ROUTE] >= 0.0 else act[1]
+    flow = int(asked[A_FLOW]) if asked[A_FLOW] >= 0.0 else act[2]
+    if not (m.routes[person.country, method, route] and m.flows[method, flow]):
+        return 0
+    chances[0], option[0] = 1.0, route * n_flows + flow
+    return 1
+
+
+@_inner
+def _would(m, person, payment, prior, act, t, asked, known, ints, floats, routes, issuers, work, altered, out, told):
+    """Write P(success) of a first attempt under a change: given what can be observed, and given the hidden state too."""
+    most = m.route_lean.shape[1] * m.flow_facts.shape[0]
+    chances, option = np.empty(most), np.empty(most, np.int64)
+    altered[0] = payment
+    if asked[A_ERRORS] >= 0.0:
+        altered[0].form_errors = asked[A_ERRORS]
+    if asked[A_LN_FORM] == asked[A_LN_FORM]:
+        altered[0].ln_form = asked[A_LN_FORM]
+    if asked[A_LN_RTT] == asked[A_LN_RTT]:
+        altered[0].ln_rtt = asked[A_LN_RTT]
+    method = int(asked[A_METHOD]) if asked[A_METHOD] >= 0.0 else act[0]
+    n = _changed(m, person, payment, prior, act, asked, chances, option)
+    told[0], told[1] = (0.0, 0.0) if n else (np.nan, np.nan)
+    for k in range(n):
+        route, flow = option[k] // m.flow_facts.shape[0], option[k] % m.flow_facts.shape[0]
+        made = _act(m, person, prior, payment.recurring, method, route, flow)
+        stored, token = made[4], made[5]
+        if asked[A_STORED] >= 0.0:
+            stored = int(asked[A_STORED])
+            token = stored * m.method_facts[method, M_CARD] * person.tokens
+        if asked[A_TOKEN] >= 0.0:
+            token = int(asked[A_TOKEN])
+        made = (method, route, flow, made[3], stored, token)
+        _describe(m, person, altered[0], prior, made, t, -1, ints, floats, work)
+        _believe(m, known, route, person.issuer, t, routes, issuers, work)
+        _judge(m, work, out)
+        told[0] += chances[k] * out[0]
+        _reveal(person, route, t, routes, issuers, work)
+        _judge(m, work, out)
+        told[1] += chances[k] * out[0]
 
 
 @_inner
@@ -572,12 +655,13 @@ def _entities(switches, share):
 
 
 @njit(cache=True, error_model="numpy", no_cfunc_wrapper=True)
-def run(m, people, payments, route_switches, issuer_switches, end, rng):
+def run(m, people, payments, route_switches, issuer_switches, end, asked, rng):
     """Let all payments happen. Times are seconds since the start.
 
     `people` are PERSON_ROW, `payments` PAYMENT_ROW in order of arrival. `route_switches` and `issuer_switches`
     [entity, n] are the moments of falling ill and of recovery, in turn, ended by infinity. Retries later than `end` are
-    not made. Returns the fields of `Run`: the attempts in order of creation, and the candidates.
+    not made. `asked` [payment, change, ASKED] are changes to judge each first attempt under; what happens is as if none
+    were asked about. Returns the fields of `Run`: the attempts in order of creation, and the candidates.
     """
     n_people, n_payments = len(people), len(payments)
     ints = np.empty((n_payments * 3 // 2 + 64, len(ATTEMPT_INTS)), np.int64)
@@ -599,6 +683,7 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):
         np.empty(6), np.empty(6), np.zeros((6, 3)), np.empty(6), np.empty(_TERMS, np.int64), np.empty(_TERMS)
     )  # fmt: skip
     work.belief[RISK, 0] = 1.0
+    would, altered = np.full((n_payments, asked.shape[1], 2), np.nan), payments[:1].copy()
     options, scores, goes_on, out = np.empty((12, 8), np.int64), np.empty(12), np.empty(3), np.empty(5)
 
     heap = [(np.inf, np.int64(0))]
@@ -658,6 +743,11 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):
 
         if event == _ARRIVE:
             act, chance = _first_act(m, person, payment, prior[c], rng.random())
+            for k in range(asked.shape[1]):
+                _would(
+                    m, person, payment, prior[c], act, t, asked[i, k], knows[c], ints, floats, routes, issuers, work,
+                    altered, out, would[i, k],
+                )  # fmt: skip
         else:
             if t > end:
                 busy[c] = max(_settled(ints, floats, last), t)
@@ -683,4 +773,4 @@ def run(m, people, payments, route_switches, issuer_switches, end, rng):
             busy[c] = np.inf
             heapq.heappush(heap, (ready, np.int64(a * 4 + _DECIDE)))
 
-    return ints[:n_attempts], floats[:n_attempts], cand[:n_cand], cand_p[:n_cand]
+    return ints[:n_attempts], floats[:n_attempts], cand[:n_cand], cand_p[:n_cand], would

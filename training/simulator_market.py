@@ -18,7 +18,7 @@ from training.stories import Story
 
 __all__ = [
     "BRANDS", "CHANNELS", "COUNTRIES", "CURRENCIES", "FLOWS", "FUNDINGS", "ISSUERS", "ISSUERS_EACH", "MERCHANT_CATEGORIES",
-    "METHODS", "METHOD_SHARES", "OFFSET_HOURS", "ROUTES", "issuer_masking", "market",
+    "METHODS", "METHOD_SHARES", "OFFSET_HOURS", "ROUTES", "USUAL_FORM_S", "USUAL_RTT_MS", "issuer_masking", "market",
 ]  # fmt: skip
 
 COUNTRIES = ("KR", "JP", "TW", "US")
@@ -32,6 +32,8 @@ CHANNELS = ("ios_app", "android_app", "mobile_web", "desktop_web", "in_app_brows
 MERCHANT_CATEGORIES = ("fashion", "electronics", "groceries", "games", "travel", "beauty")
 BRANDS = ("visa", "mastercard", "amex", "jcb", "unionpay")
 FUNDINGS = ("credit", "debit", "prepaid")
+USUAL_RTT_MS, USUAL_FORM_S = 85.0, 32.0
+"""A round trip and a time on the form, against which others are long or short."""
 _ISSUER_NAMES: Mapping[str, str] = {
     "kr": "hanul saebyeok dalbit narae mirinae byeolha garam onnuri haedam solbit",
     "jp": "akatsuki hoshino kazemori tsukikage shiranami yamabiko hanaikada kiritani asagiri umikaze",

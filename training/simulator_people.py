@@ -17,6 +17,8 @@ from training.simulator_market import (
     METHOD_SHARES,
     METHODS,
     OFFSET_HOURS,
+    USUAL_FORM_S,
+    USUAL_RTT_MS,
 )
 from training.stories import Story
 
@@ -200,7 +202,7 @@ def draw_payments(
     channel = np.where(rng.random(n) < 0.8, liked[customer], seldom)
     channel = np.where(recurring, CHANNELS.index("server"), channel)
     rtt = np.round(np.array(_RTT_MS)[channel] * np.exp(0.55 * rng.standard_normal(n)), 1)
-    form_seconds = np.round(32.0 * np.exp(0.7 * rng.standard_normal(n)), 1)
+    form_seconds = np.round(USUAL_FORM_S * np.exp(0.7 * rng.standard_normal(n)), 1)
     form_errors = rng.poisson(np.where(channel == CHANNELS.index("desktop_web"), 0.2, 0.35))
     away = rng.random(n) < 0.08
     payments = _rows(
@@ -211,8 +213,8 @@ def draw_payments(
         amount=np.clip(np.log(amount_minor / middle), -3.0, 3.0),
         category=category,
         channel=channel,
-        ln_rtt=np.where(recurring, 0.0, np.log(np.where(recurring, 1.0, rtt) / 85.0)),
-        ln_form=np.where(recurring, 0.0, np.log(form_seconds / 32.0)),
+        ln_rtt=np.where(recurring, 0.0, np.log(np.where(recurring, 1.0, rtt) / USUAL_RTT_MS)),
+        ln_form=np.where(recurring, 0.0, np.log(form_seconds / USUAL_FORM_S)),
         form_errors=np.where(recurring, 0, form_errors).astype(np.float64),
         merchant_country=np.where(away, np.where(country == 3, 1, 3), country),
         recurring=recurring,

@@ -151,7 +151,7 @@ def test_the_command_prints_a_key_once_and_lists_it_without(path):
     [
         (["add", "a b", "--scope", "score"], "NAME"),
         (["add", PAN, "--scope", "score"], "NAME"),
-        (["add", "a", "--scope", "root"], "--scope 'root': want one of score, outcomes, admin"),
+        (["add", "a", "--scope", "root"], "--scope 'root': want one of score, outcomes, read, admin"),
         (["revoke", "nobody"], "no such file"),
         (["list"], "cannot be read"),
     ],

@@ -614,3 +614,51 @@ def test_the_simulator_knows_no_feature_definitions() -> None:
 
 def test_methods_of_the_market_are_the_contracts() -> None:
     assert set(METHODS) <= set(columns()["method"].meaning.split(" | "))
+
+
+CHANGES = (
+    {"method": "quick_pay"},
+    {"route": "north"},
+    {"stored": 1},
+    {"form_errors": 0},
+    {"auth_flow": "frictionless"},
+)
+
+
+@pytest.fixture(scope="module")
+def asked():
+    return simulate(3000, 5, "gateway", changes=CHANGES)
+
+
+def test_asking_what_a_change_would_do_changes_nothing(asked):
+    plain = simulate(3000, 5, "gateway")
+    assert asked.attempts.equals(plain.attempts)
+    assert asked.oracle.equals(plain.oracle)
+    assert plain.would.empty
+
+
+@pytest.mark.parametrize("place", range(len(CHANGES)))
+def test_a_change_to_what_was_done_anyway_has_the_oracle_s_probability(asked, place):
+    (column, value), *_ = CHANGES[place].items()
+    told = asked.would[asked.would["change"] == place].merge(asked.oracle, on="attempt_id", suffixes=("", "_done"))
+    told = told.merge(asked.attempts, on="attempt_id")
+    same = (told[column] == value).fillna(False).astype(bool) & told["p_success"].notna()
+    assert same.sum() > 20
+    assert np.allclose(told["p_success"][same], told["p_success_done"][same])
+    assert np.allclose(told["full_success"][same], told["full_success_done"][same])
+
+
+def test_what_the_market_does_not_offer_cannot_be_had(asked):
+    told = asked.would[asked.would["change"] == 4].merge(asked.attempts, on="attempt_id")
+    assert (
+        told["p_success"]
+        .isna()
+        .equals(told["method"].isin(["bank_transfer", "carrier_billing", "convenience_store", "bnpl"]))
+    )
+
+
+def test_a_change_that_cannot_be_made_is_told():
+    with pytest.raises(BadInput, match="route 'moon': want north"):
+        simulate(10, 1, changes=[{"route": "moon"}])
+    with pytest.raises(BadInput, match="country: want method"):
+        simulate(10, 1, changes=[{"country": "KR"}])
