@@ -30,21 +30,30 @@ class Gate:
         self.shed = self._stepping = 0
         self._since = self._crowd_since = self._crowd_left = float("-inf")
 
+    @property
+    def full(self) -> bool:
+        """Whether who comes now is turned away."""
+        return self.waiting >= self._most
+
+    def refusal(self) -> Problem:
+        """What one who is turned away is told; they are counted."""
+        self.shed += 1
+        return Problem(
+            503,
+            "overloaded",
+            "Too much at once",
+            "More requests wait than can be answered in time. Ask again, or go on without an answer.",
+            headers={"retry-after": "1"},
+        )
+
     async def enter(self) -> float:
         """Step forward; the moment from which the request may have waited. Each that entered has to `leave`.
 
         While a crowd was being served the sockets were not looked at: what comes right after it may have come with it.
         Raises Problem 503 where too many wait already.
         """
-        if self.waiting >= self._most:
-            self.shed += 1
-            raise Problem(
-                503,
-                "overloaded",
-                "Too much at once",
-                "More requests wait than can be answered in time. Ask again, or go on without an answer.",
-                headers={"retry-after": "1"},
-            )
+        if self.full:
+            raise self.refusal()
         now = self._clock()
         if self._stepping == 0:  # the first of those that came in one round of the loop
             self._since = now if now - self._crowd_left > _IDLE_S else self._crowd_since

@@ -17,6 +17,7 @@ from features.cards import contains_card_number
 from serving.problems import Problem
 
 __all__ = [
+    "CHECKED",
     "ClientLeft",
     "Plain",
     "Receive",
@@ -34,6 +35,9 @@ __all__ = [
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+CHECKED = "payrescue.checked"
+"""In a message that begins an answer: its headers are ours, tell its length, and need no look by the server."""
 
 _PREFIX = uuid4().hex[:20]  # of this process; with a count, as unique as one for each request, and at once
 _count = count()
@@ -207,7 +211,7 @@ async def send_json(
     lines += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     if close and "connection" not in (headers or {}):
         lines.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.start", "status": status, "headers": lines, CHECKED: True})
     await send({"type": "http.response.body", "body": b"" if head else body})
 
 
