@@ -12,7 +12,8 @@ import pytest
 from models.engine import Engine
 from serving import follow, watch
 from serving.app import App
-from serving.follow import FOUND, Follower, Found, read_found
+from serving.follow import Follower
+from serving.found import FOUND, Found, read_found
 from serving.keeper import Keeper, watched
 from serving.loading import Served
 from serving.settings import ServiceSettings
