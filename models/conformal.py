@@ -40,8 +40,8 @@ def plausible(probabilities: Mapping[str, float], named: str, least: Mapping[str
     ('insufficient_funds', 'generic_decline')
     """
     known = reasons()
-    ordered = sorted(probabilities.items(), key=itemgetter(1), reverse=True)
-    return tuple(name for name, p in ordered if name == named or p >= least[known[name].category])
+    found = [item for item in probabilities.items() if item[0] == named or item[1] >= least[known[item[0]].category]]
+    return tuple(name for name, _ in sorted(found, key=itemgetter(1), reverse=True))
 
 
 def fewest_that_reach(probabilities: Mapping[str, float], level: float = LEVEL) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 from features.taxonomy import (
@@ -178,12 +177,15 @@ def by_model(probabilities: Mapping[str, float], least: Mapping[str, float] | No
     """
     known = reasons()
     by_category: dict[str, float] = {}
+    likeliest: dict[str, str] = {}
     for name, probability in probabilities.items():
         category = known[name].category
         by_category[category] = by_category.get(category, 0.0) + probability
+        if category not in likeliest or probability > probabilities[likeliest[category]]:
+            likeliest[category] = name
     category = max(by_category, key=by_category.__getitem__)
-    ordered = sorted(probabilities.items(), key=itemgetter(1), reverse=True)
-    reason, confidence = next(item for item in ordered if known[item[0]].category == category)
+    reason = likeliest[category]
+    confidence = probabilities[reason]
     return Diagnosis(
         category=category,
         reason=reason,

@@ -378,7 +378,7 @@ class Engine:
         success = float(chances[place] if success is None else success)
         evidence = chances.evidence[place] if isinstance(chances, Chances) else None
         value = self.worth.of(attempt, option.candidate or {}, success, retry=retry)
-        return option._replace(success=success, value=value, evidence=evidence, place=place)
+        return Option(option.action, option.candidate, option.wait_s, success, value, evidence, place)
 
     def _drawn(
         self, attempt: Row, when: str, greedy: Option, ranking: Sequence[Option], plan: Plan | None

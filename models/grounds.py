@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from features.definitions import feature_names
-from features.history import Looked
 from models.phrases import Seen, Side, told_by
+
+if TYPE_CHECKING:
+    from features.history import Looked
 
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
 

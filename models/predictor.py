@@ -31,6 +31,7 @@ MATURE_US = 1_800_000_000
 """After how long, in microseconds, an attempt that was walked away from counts as abandoned."""
 
 
+_CAN_NAME = frozenset(MEANS)
 _SHARED = ("currency", "country", "amount_minor", "customer_id")
 
 
@@ -61,7 +62,9 @@ def what_if(
     elif "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
         for name in OF_THE_FLOW:
             changed.pop(name, None)
-    changed |= {name: value for name in MEANS if (value := candidate.get(name)) is not None}
+    for name, value in candidate.items():
+        if value is not None and name in _CAN_NAME:
+            changed[name] = value
     changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
     return changed
 

@@ -54,6 +54,8 @@ __all__ = ["App", "Call"]
 
 _log = logging.getLogger("bentoml.payrescue")  # BentoML's logger is the one that its server shows
 
+_SCORE = "/v1/score"
+
 
 @dataclass(frozen=True)
 class Call:
@@ -117,7 +119,7 @@ class App:
         self.draining = False
         """Whether the service is about to leave: it says so at `/readyz`, and asks clients to come back elsewhere."""
         self._routes: dict[str, tuple[str, Route]] = {
-            "/v1/score": ("POST", self._score),
+            _SCORE: ("POST", self._score),
             "/v1/score/batch": ("POST", self._score_batch),
             "/v1/outcomes": ("POST", self._told),
             "/v1/model": ("GET", self._model),
@@ -137,9 +139,18 @@ class App:
         """One request. Whatever goes wrong, the answer is a problem document."""
         self._requests += 1
         try:
-            await self._answer(scope, receive, send)
+            if self.gate.full and scope["path"] == _SCORE and scope["method"] == "POST":
+                await self._turn_away(scope, send)
+            else:
+                await self._answer(scope, receive, send)
         finally:
             self._requests -= 1
+
+    async def _turn_away(self, scope: Scope, send: Send) -> None:
+        """Of a crowd most are turned away, and what that takes those who are let in wait for: nothing is looked at."""
+        started, request_id, problem = time.perf_counter(), request_id_of(scope), self.gate.refusal()
+        await send_problem(send, problem, request_id, close=self.draining)
+        self._note(scope, request_id, started, _SCORE, None, problem)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -178,7 +189,7 @@ class App:
                 if problem.code == "overloaded":
                     self._meters.shed()
         if self._access_log is not None:
-            answer = content if name == "/v1/score" and problem is None else None
+            answer = content if name == _SCORE and problem is None else None
             self._access_log.note(
                 Entry(
                     time.time(),

@@ -6,26 +6,22 @@ URI stands for, and in which folder that was downloaded. A thread here looks at 
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from features.errors import BadInput
 from serving.experiments import Experiment, read_experiments
+from serving.found import FOUND, Found, read_found
 from serving.learning import Policies
 from serving.lineup import Lineup, iso, line_up, whose
-from serving.loading import Located, Served
+from serving.loading import Served
 from serving.swap import Swap
 
-__all__ = ["FOUND", "Follower", "Found", "read_found"]
-
-FOUND = "found.json"
-"""The watcher's file, in its folder."""
+__all__ = ["Follower"]
 
 _REACHABLE = "reachable"
 _EVERY_S = 0.5
@@ -33,27 +29,6 @@ _WAIT_STEP_S = 0.02
 _END_S = 2.0  # a model that is just being loaded is not waited for
 
 _log = logging.getLogger("bentoml.payrescue")
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the watcher found: each URI's model, None where the registry has none; `trouble`, why it could not ask, if so."""
-
-    models: Mapping[str, Located | None]
-    trouble: str | None = None
-
-
-def read_found(folder: Path) -> Found | None:
-    """What the watcher has written; None as long as it has written nothing that can be read."""
-    try:
-        told = json.loads((folder / FOUND).read_text(encoding="utf-8"))
-        models = {
-            str(uri): Located(Path(one["folder"]), str(one["version"])) if one is not None else None
-            for uri, one in told["models"].items()
-        }
-        return Found(models, told["trouble"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 class Follower:

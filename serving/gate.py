@@ -8,7 +8,7 @@ scored, counts them, and turns away at once what could only be answered late.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sized
 from contextlib import asynccontextmanager
 from time import perf_counter
 
@@ -35,21 +35,39 @@ class Gate:
         self.shed = self._stepping = 0
         self._since = self._crowd_since = self._crowd_left = float("-inf")
 
+    @property
+    def full(self) -> bool:
+        """Whether who comes now is turned away."""
+        return self.waiting >= self._most
+
+    def refusal(self) -> Problem:
+        """What one who is turned away is told; they are counted."""
+        self.shed += 1
+        return Problem(
+            503,
+            "overloaded",
+            "Too much at once",
+            "More requests wait than can be answered in time. Ask again, or go on without an answer.",
+            headers={"retry-after": "1"},
+        )
+
     async def enter(self) -> float:
         """Step forward; the moment from which the request may have waited. Each that entered has to `leave`.
 
         While a crowd was being served the sockets were not looked at: what comes right after it may have come with it.
         Raises Problem 503 where too many wait already.
         """
-        if self.waiting >= self._most:
-            raise self._too_much()
+        if self.full:
+            raise self.refusal()
         now = self._clock()
         if self._stepping == 0:  # the first of those that came in one round of the loop
             self._since = now if now - self._crowd_left > _IDLE_S else self._crowd_since
             self._crowd_since = now
         since = self._since
-        self._stepping += 1
         self.waiting += 1
+        if _nobody_else():
+            return since
+        self._stepping += 1
         try:
             await asyncio.sleep(0)
         except BaseException:
@@ -71,8 +89,8 @@ class Gate:
         Batches that wait weigh at most `most` together. Raises Problem 503 where that is too much, and where single requests
         are being turned away.
         """
-        if self.waiting >= self._most or (self.together_waiting and self.together_waiting + weight > most):
-            raise self._too_much()
+        if self.full or (self.together_waiting and self.together_waiting + weight > most):
+            raise self.refusal()
         self.together_waiting += weight
         try:
             async with self._one_batch:
@@ -87,12 +105,8 @@ class Gate:
             if not self.waiting:
                 break
 
-    def _too_much(self) -> Problem:
-        self.shed += 1
-        return Problem(
-            503,
-            "overloaded",
-            "Too much at once",
-            "More requests wait than can be answered in time. Ask again, or go on without an answer.",
-            headers={"retry-after": "1"},
-        )
+
+def _nobody_else() -> bool:
+    """Whether nothing else is about to run, so that there is nobody to step forward; False where the loop does not tell."""
+    ready: Sized | None = getattr(asyncio.get_running_loop(), "_ready", None)
+    return ready is not None and len(ready) == 0

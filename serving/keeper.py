@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from serving.found import DEFAULT_STORE
 from serving.last_found import LastFound
-from serving.loading import DEFAULT_STORE
 from serving.settings import NO_MODEL, NOWHERE, ServiceSettings
 
 __all__ = ["Keeper", "watched"]

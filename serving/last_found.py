@@ -12,7 +12,7 @@ import shutil
 from hashlib import sha256
 from pathlib import Path
 
-from serving.follow import FOUND, read_found
+from serving.found import FOUND, read_found
 
 __all__ = ["LastFound"]
 

@@ -17,27 +17,17 @@ from models.engine import Engine
 from models.policies import Policy
 from models.rules import RuleBook
 from models.value import Worth
+from serving.found import DEFAULT_STORE, Located
 from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings
 from serving.state import OnlineState
 
 __all__ = ["DEFAULT_STORE", "Located", "Served", "artefact_folder", "load", "locate", "take", "without"]
-
-DEFAULT_STORE = "sqlite:///mlflow.db"
-"""The MLflow store where `MLFLOW_TRACKING_URI` names none, in the current folder."""
 
 _MANIFEST = "manifest.json"
 _CARD = "model_card.json"
 _RESOLVE_S = 120
 
 _log = logging.getLogger("bentoml.payrescue")
-
-
-@dataclass(frozen=True)
-class Located:
-    """Where a model is on disk, and its version in the registry, if it is from there."""
-
-    folder: Path
-    version: str | None
 
 
 @dataclass(frozen=True)
@@ -95,6 +85,18 @@ def locate(settings: ServiceSettings, environment: Mapping[str, str]) -> Located
     return Located(Path(answer["folder"]), answer["version"])
 
 
+def _import_numba() -> None:
+    """Without SciPy's linear algebra, which numba would import to see whether it is there: a fifth of a second, for nothing."""
+    unwanted = "scipy.linalg"
+    if unwanted in sys.modules or "numba.np.arraymath" in sys.modules:
+        return
+    sys.modules[unwanted] = None  # type: ignore[assignment]  # Python's way to say that a module is not to be had
+    try:
+        importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[unwanted]
+
+
 def artefact_folder(folder: Path) -> Path:
     """The folder of the artefact's own files, which an MLflow model keeps further down."""
     manifests = sorted(folder.rglob(_MANIFEST), key=lambda path: len(path.parts))
@@ -136,6 +138,7 @@ def take(
 ) -> Served:
     """The model, loaded and checked. Raises ArtifactMismatch, or whatever a damaged file leads to."""
     folder = artefact_folder(located.folder)
+    _import_numba()
     predictor = importlib.import_module("models.predictor").Predictor.load(folder)
     card = folder / _CARD
     return Served(

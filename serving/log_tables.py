@@ -18,9 +18,11 @@ from sqlalchemy import (
     Text,
 )
 
+from serving.settings import LOG_VERSION
+
 __all__ = ["DECISIONS", "LOG", "METADATA", "OUTCOMES", "VERSION"]
 
-VERSION = 1
+VERSION = LOG_VERSION
 """Of these tables. A log of another version is refused."""
 
 METADATA = MetaData()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from serving.transport import Scope, Send
+if TYPE_CHECKING:
+    from serving.transport import Scope, Send
 
 __all__ = ["is_page", "only_from_here", "page_paths"]
 

@@ -18,22 +18,21 @@ import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import bentoml
 
-from serving.app import App
-from serving.assembly import assemble
 from serving.keeper import Keeper, watched
-from serving.loading import locate
 from serving.pages import is_page, only_from_here, page_paths
 from serving.settings import NO_MODEL, ServiceSettings
-from serving.transport import Receive, Scope, Send
-from serving.wire import speak_for_uvicorn
+
+if TYPE_CHECKING:
+    from serving.app import App
+    from serving.transport import Receive, Scope, Send
 
 __all__ = ["Front", "Payrescue"]
 
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Application = Callable[["Scope", "Receive", "Send"], Awaitable[None]]
 
 _SETTINGS = ServiceSettings.from_environment(os.environ)
 _FOLLOWED = "PAYRESCUE_FOLLOWED"  # the watcher's folder, from the server to its workers
@@ -51,7 +50,6 @@ class Front:
         self._bentoml = app
         self._app: App | None = None
         self._pages = page_paths(Path(bentoml.__file__).parent)
-        speak_for_uvicorn()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the server's start and end."""
@@ -66,6 +64,12 @@ class Front:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The server's start and end."""
+        # Here and not above: what starts the workers imports this module too, and has no use for the rest
+        from serving.assembly import assemble
+        from serving.loading import locate
+        from serving.wire import speak_for_uvicorn
+
+        speak_for_uvicorn()
         followed = os.environ.get(_FOLLOWED)
         settings = ServiceSettings.from_environment(os.environ)
         app = assemble(settings, lambda: locate(settings, os.environ), Path(followed) if followed else None)
@@ -135,6 +139,8 @@ def _before_the_workers() -> None:
         keeper.start()
         os.environ[_FOLLOWED] = str(keeper.folder)
         return
+    from serving.loading import locate
+
     located = locate(settings, os.environ)
     os.environ["PAYRESCUE_MODEL"] = str(located.folder.resolve()) if located is not None else NO_MODEL
     os.environ["PAYRESCUE_MODEL_VERSION"] = (located.version or "") if located is not None else ""

@@ -8,7 +8,17 @@ from urllib.parse import urlsplit
 
 from features.errors import BadInput, Fault
 
-__all__ = ["CHAMPION", "IN_MEMORY", "NOWHERE", "NO_LOG", "NO_MODEL", "NO_SECRET", "ServiceSettings", "check_state"]
+__all__ = [
+    "CHAMPION",
+    "IN_MEMORY",
+    "LOG_VERSION",
+    "NOWHERE",
+    "NO_LOG",
+    "NO_MODEL",
+    "NO_SECRET",
+    "ServiceSettings",
+    "check_state",
+]
 
 CHAMPION = "models:/payrescue@champion"
 """The model that is served where none is named: the registry's champion."""
@@ -19,6 +29,9 @@ NO_MODEL = "none"
 
 NO_LOG = "none"
 """Keeps neither decisions nor outcomes."""
+
+LOG_VERSION = 1
+"""Of the decision log's tables."""
 
 IN_MEMORY = "memory"
 """Keeps the online state in each worker."""

@@ -22,8 +22,7 @@ from typing import Any, Protocol
 
 from features.errors import BadInput
 from serving.experiments import MODEL_URI, read_experiments
-from serving.follow import FOUND, read_found
-from serving.loading import DEFAULT_STORE
+from serving.found import DEFAULT_STORE, FOUND, read_found
 from serving.swap import MOST_BYTES
 
 __all__ = ["Registry", "TooLarge", "Watch", "main"]

@@ -2,16 +2,18 @@
 
 uvicorn answers a request that is no HTTP with a line of plain text, leaves WebSocket handshakes to a library with words of
 its own, and lets a head grow without end; none of it can be set from where BentoML starts it. So some methods of its
-protocols are replaced, once, when a worker starts.
+protocols are replaced, once, when a worker starts. And it writes head and body of an answer by two calls, by which the client
+is woken twice; ASGI has a server wait with the head for the body, and ours then go out together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 from uuid import uuid4
 
 from serving.problems import Problem
-from serving.transport import as_json
+from serving.transport import CHECKED, as_json
 
 __all__ = ["MOST_HEAD_BYTES", "speak_for_uvicorn"]
 
@@ -54,6 +56,7 @@ def speak_for_uvicorn() -> None:
         protocol._should_upgrade = _never  # type: ignore[method-assign]
         protocol._unsupported_upgrade_warning = _unsaid  # type: ignore[method-assign]
     _limit_head(httptools_impl.HttpToolsProtocol)  # h11 has a limit of its own
+    _join_answers(httptools_impl.RequestResponseCycle, httptools_impl.STATUS_LINE)
 
 
 def _refuse(self: Any, msg: str) -> None:  # noqa: ARG001  uvicorn's signature
@@ -96,3 +99,46 @@ def _limit_head(protocol: Any) -> None:
     protocol.on_message_begin = on_message_begin
     protocol.on_headers_complete = on_headers_complete
     protocol.data_received = data_received
+
+
+def _join_answers(cycle: Any, status_line: Mapping[int, bytes]) -> None:
+    theirs = cycle.send
+    if getattr(theirs, "joins", False):
+        return
+
+    async def send(self: Any, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start" and message.get(CHECKED) and not self.response_started:
+            self.head = message  # nothing goes out before the body is there
+            return
+        head = self.__dict__.pop("head", None)
+        if head is None:
+            await theirs(self, message)
+        elif _is_plain(self, head, message):
+            lines = [status_line[head["status"]]]
+            for name, value in (*self.default_headers, *head["headers"]):
+                lines += (name, b": ", value, b"\r\n")
+            lines += (b"\r\n", message["body"])
+            self.response_started = self.response_complete = True
+            self.transport.write(b"".join(lines))
+            self.message_event.set()
+            self.on_response()
+        else:
+            await theirs(self, head)
+            await theirs(self, message)
+
+    send.joins = True  # type: ignore[attr-defined]
+    cycle.send = send
+
+
+def _is_plain(cycle: Any, head: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Whether there is nothing to an answer but to write it: the connection is open, stays open, and takes bytes."""
+    return not (
+        cycle.disconnected
+        or cycle.flow.write_paused
+        or cycle.waiting_for_100_continue
+        or cycle.access_log
+        or not cycle.keep_alive
+        or cycle.scope["method"] == "HEAD"
+        or body.get("more_body", False)
+        or any(name == b"connection" for name, _ in head["headers"])
+    )

@@ -14,7 +14,8 @@ from models.fees import Fee, Fees
 from models.policies import Budget
 from serving import follow, watch
 from serving.app import App
-from serving.follow import FOUND, Follower, Found, read_found
+from serving.follow import Follower
+from serving.found import FOUND, Found, read_found
 from serving.keeper import Keeper, watched
 from serving.learning import Policies
 from serving.loading import Served

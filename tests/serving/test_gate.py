@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from models.engine import Engine
+from serving.app import App
 from serving.gate import Gate
 from serving.problems import Problem
 
@@ -106,6 +108,25 @@ def test_a_request_that_is_given_up_on_its_way_in_makes_room(clock):
         return await gate.enter()
 
     assert asyncio.run(run()) == 100.0
+
+
+def test_who_is_turned_away_is_told_before_anything_is_read():
+    app, sent = App(Engine(None)), []
+    scope = {"type": "http", "method": "POST", "path": "/v1/score", "headers": [(b"x-request-id", b"mine")]}
+
+    async def never():
+        raise AssertionError("nobody looks at a body that is not answered")
+
+    async def send(message):
+        sent.append(message)
+
+    while not app.gate.full:
+        app.gate.waiting += 1
+    asyncio.run(app(scope, never, send))
+    assert sent[0]["status"] == 503
+    assert {(b"retry-after", b"1"), (b"x-request-id", b"mine")} <= set(sent[0]["headers"])
+    assert b'"code":"overloaded"' in sent[1]["body"]
+    assert app.gate.shed == 1
 
 
 class TestBatches:

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from serving.follow import FOUND, read_found
+from serving.found import FOUND, read_found
 from serving.last_found import LastFound
 
 URI, STORE = "models:/payrescue@champion", "sqlite:///mlflow.db"
