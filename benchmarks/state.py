@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from time import perf_counter, process_time, sleep
@@ -29,6 +30,7 @@ from models.engine import Engine, ScoreRequest
 from models.predictor import Predictor
 from serving.known import Known
 from serving.state_fold import Base
+from serving.state_kept import KeptStates
 from serving.state_memory import MemoryState
 from serving.state_redis import RedisState
 from training.simulator import simulate
@@ -61,6 +63,15 @@ class Log:
     def after(self, seq: int, most: int) -> list[Known]:
         return self.told[seq : seq + most]
 
+    def latest(self) -> int:
+        return len(self.told)
+
+    def start(self, until: int | None, window_us: int) -> int:  # noqa: ARG002  all of it is read here
+        return 0
+
+    def mark(self, seq: int) -> str:
+        return self.told[seq - 1].attempt_id
+
 
 def figures() -> list[Figure]:
     """Microseconds that a request pays, and seconds to fill the state from nothing."""
@@ -71,6 +82,13 @@ def figures() -> list[Figure]:
     log = Log([Known(i, one["attempt_id"], one) for i, one in enumerate(fields, 1)])
     memory = MemoryState(log, Base(encoder, History()))
     filled = _cpu_seconds(memory.follow)
+    with TemporaryDirectory() as folder:
+        kept = KeptStates(Path(folder))
+        before = MemoryState(log, Base(encoder, History()), kept=kept)
+        before.follow()
+        keeping = _cpu_seconds(before.close)
+        starting = _cpu_seconds(MemoryState(log, Base(encoder, History()), kept=kept).follow)
+        size = sum(path.stat().st_size for path in Path(folder).iterdir()) / 1e6
     history = memory._base.history if memory._base is not None else History()
     predictor = Predictor(encoder, Constant(), history, {})  # type: ignore[arg-type]  # answers as a model does
     engine = Engine(predictor)
@@ -93,6 +111,8 @@ def figures() -> list[Figure]:
     found = [
         at_most("in process: what a request pays more", live - bare, "µs", 50.0, "of an answer of about 1,000"),
         at_most(f"in process: filled from {OUTCOMES:,} outcomes, CPU", filled, "s", 5.0),
+        at_most("in process: the same from what was kept when the service last ran", starting, "s", 0.5, f"{size:.0f} MB"),
+        Figure("in process: keeping it, beside the requests", keeping, "s"),
     ]
     program = shutil.which("redis-server")
     if program is None:

@@ -24,7 +24,8 @@ from serving.lineup import Fixed, Models, iso
 from serving.loading import Served
 from serving.log import DecisionLog
 from serving.log_records import Heard
-from serving.metrics import SHADOWS, TEXT_FORMAT, Meters
+from serving.metric_places import SHADOWS
+from serving.metrics import TEXT_FORMAT, Meters
 from serving.openapi import bentoml_schema, document
 from serving.outcome_route import OutcomeRoute
 from serving.outcomes import OutcomeReader

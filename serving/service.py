@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import bentoml
 
+from features.errors import BadInput
 from serving.keeper import Keeper, watched
 from serving.pages import is_page, only_from_here, page_paths
 from serving.settings import NO_MODEL, ServiceSettings
@@ -72,7 +73,14 @@ class Front:
         speak_for_uvicorn()
         followed = os.environ.get(_FOLLOWED)
         settings = ServiceSettings.from_environment(os.environ)
-        app = assemble(settings, lambda: locate(settings, os.environ), Path(followed) if followed else None)
+        try:
+            app = assemble(settings, lambda: locate(settings, os.environ), Path(followed) if followed else None)
+        except Exception as error:
+            # Merely raised, uvicorn would take it that nobody minds the start, and serve what is behind, without keys
+            said = str(error) if isinstance(error, BadInput) else type(error).__name__
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": f"payrescue cannot be served: {said}"})
+            return
         self._app = app
         gc.collect()
         gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds

@@ -37,7 +37,7 @@ class Standing:
 
     def _log_is(self) -> bool:
         """Whether it can be written, and read by those who follow it."""
-        unread = any(state.failing and state.without_log for state in self._models.lineup().states())
+        unread = any(state.without_log for state in self._models.lineup().states())
         return self._log is not None and self._log.available and not unread
 
     def _state_is(self) -> bool:

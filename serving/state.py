@@ -78,8 +78,8 @@ class KeptUp:
         self._newest = 0
         self.failing = False
         """Whether the log could not be followed when it was last tried."""
-        self.without_log = False
-        """Whether that was for want of the log."""
+        self.without_log = self.without_store = False
+        """Which of the two was missing then."""
 
     @property
     def seq(self) -> int:
@@ -119,7 +119,7 @@ class KeptUp:
         while not self._ends.is_set():
             try:
                 self._fold.follow()
-                self.failing = self.without_log = False
+                self.failing = self.without_log = self.without_store = False
                 self._fold.keep()
             except Exception as error:
                 self._complain(error)
@@ -131,9 +131,12 @@ class KeptUp:
     def _complain(self, error: Exception) -> None:
         if not self.failing and not self._ends.is_set():
             _log.warning("the online state cannot follow the log (%s); it goes on trying", type(error).__name__)
-        self.failing, self.without_log = True, isinstance(error, LogUnavailable)
-        with suppress(Exception):  # it may be the log that fails
+        self.failing, self.without_store = True, not isinstance(error, LogUnavailable)
+        try:
             self._newest = self._fold.latest()
+            self.without_log = not self.without_store
+        except LogUnavailable:
+            self.without_log = True
 
 
 class OnlineState(KeptUp):
@@ -151,7 +154,7 @@ class OnlineState(KeptUp):
     @property
     def reachable(self) -> bool:
         """Whether what outcomes tell can be written where it is kept, and read from there."""
-        return self._store.reachable and (not self.failing or self.without_log)
+        return self._store.reachable and not self.without_store
 
     async def past(self, request: ScoreRequest, engine: Engine) -> OnlinePast:
         """What is known now of all that an answer looks at. Never raises."""

@@ -198,6 +198,19 @@ class TestBatches:
         asyncio.run(run())
         assert gate.together_waiting == 0
 
+    def test_those_who_came_are_answered_before_it_goes_on(self, clock):
+        gate = Gate(10, clock)
+
+        async def run():
+            singles = asyncio.ensure_future(crowd(gate, 3))
+            await asyncio.sleep(0)  # they are on their way
+            await gate.give_way()
+            left = gate.waiting
+            await singles
+            return left
+
+        assert asyncio.run(run()) == 0
+
     def test_it_lets_those_who_came_go_first_but_does_not_stand_still(self, clock):
         gate = Gate(10, clock)
 

@@ -1,5 +1,7 @@
 import contextlib
+import hashlib
 import json
+import os
 import threading
 from hashlib import sha256
 
@@ -112,6 +114,26 @@ def test_a_file_that_breaks_leaves_the_keys_and_is_told(path, broken, caplog):
     assert not ring.refresh()
     assert ring.find(secret).name == "first"
     assert "the keys stay as they were" in caplog.text
+
+
+def test_a_link_that_is_turned_to_another_file_is_noticed_whatever_its_time_and_size(path, tmp_path):
+    secrets = []
+    for name in ("one", "two"):
+        secrets.append(add_key(tmp_path / name, "same", ["score"], created="2026-01-05"))
+        os.utime(tmp_path / name, ns=(1, 1))
+    path.symlink_to(tmp_path / "one")
+    ring = KeyRing(path)
+    path.unlink()
+    path.symlink_to(tmp_path / "two")
+    assert ring.refresh()
+    assert [ring.find(secret) is not None for secret in secrets] == [False, True]
+
+
+def test_what_is_longer_than_any_key_is_not_looked_at(path):
+    long = "x" * 129
+    entry = {"name": "long", "scopes": ["score"], "sha256": hashlib.sha256(long.encode()).hexdigest()}
+    path.write_text(yaml.safe_dump({"keys": [entry]}))
+    assert KeyRing(path).find(long) is None
 
 
 def test_a_name_is_taken_once(path):

@@ -24,7 +24,8 @@ from serving.experiments import Arm, Experiment
 from serving.lineup import Fixed, Lineup
 from serving.loading import Served
 from serving.log import DecisionLog
-from serving.metrics import CAUSES, CODES, PARTS, ROUTES, SHADOWS, Meters
+from serving.metric_places import CAUSES, CODES, PARTS, ROUTES, SHADOWS
+from serving.metrics import Meters
 from serving.settings import ServiceSettings
 
 ROOT = Path(payrescue.__file__).parent

@@ -4,13 +4,17 @@ import os
 import signal
 import socket
 import subprocess
+import time
+from pathlib import Path
 
 import httpx
 import pytest
 
+import serving
 from serving.commands import command
 from serving.settings import ServiceSettings
 
+ROOT = Path(serving.__file__).parents[1]
 PAN = "4111111111111111"
 
 
@@ -76,3 +80,25 @@ def test_a_card_number_is_never_answered_nor_logged(server, question):
     for response in probes:
         assert PAN not in response.text + str(response.headers)
     assert PAN not in log.read_text()
+
+
+def test_a_server_that_cannot_be_put_together_answers_nobody_and_says_why(tmp_path, free_port):
+    """As `bentoml serve` starts it, which looks at nothing beforehand."""
+    told = ServiceSettings(port=free_port, model="none", keys=str(tmp_path / "none.yaml"))
+    words, environment = command(told, {**os.environ, "PYTHONPATH": str(ROOT)})
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(words, env=environment, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + 60
+        while "cannot be served" not in (tmp_path / "log").read_text():
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.1)
+        assert "none.yaml: cannot be read" in (tmp_path / "log").read_text()
+        for _ in range(20):
+            with pytest.raises(httpx.TransportError):
+                httpx.get(f"http://127.0.0.1:{free_port}/readyz", timeout=1.0)
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)

@@ -18,7 +18,7 @@ class Folded:
 
     def __init__(self):
         self.seq, self.reachable, self.error, self.in_the_log = 4, True, None, 4
-        self.closed = 0
+        self.closed, self.unread = 0, None
 
     def follow(self):
         if self.error is not None:
@@ -27,8 +27,8 @@ class Folded:
         return entered
 
     def latest(self):
-        if isinstance(self.error, LogUnavailable):
-            raise self.error
+        if self.unread is not None or isinstance(self.error, LogUnavailable):
+            raise self.unread or self.error
         return self.in_the_log
 
     def keep(self):
@@ -115,6 +115,12 @@ def test_a_store_that_cannot_be_written_is_down(send, models, state, log, folded
     folded.error = ConnectionError()
     state.catch_up()
     assert told(send, models, log)[0] == ["state"]
+
+
+def test_both_are_down_where_neither_the_store_nor_the_log_can_be_had(send, models, state, log, folded):
+    folded.error, folded.unread = ConnectionError(), LogUnavailable("no")
+    state.catch_up()
+    assert told(send, models, log)[0] == ["log", "state"]
 
 
 def test_a_store_that_requests_cannot_read_is_down(send, models, log, folded):
