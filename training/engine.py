@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from features.rows import Encoder
-from training.fit import fit_head
+from training.fit import Fitted, fit_head
 from training.output import want_engine
 from training.pace import pace
 from training.settings import TrainSettings
@@ -42,8 +42,6 @@ class Local:
     What is read, computed and learnt is the same, bit for bit.
     """
 
-    fit = staticmethod(fit_head)
-
     def __init__(self, settings: TrainSettings, folder: Path, tell: Tell) -> None:
         self._settings, self._folder, self._tell = settings, folder, tell
 
@@ -70,6 +68,12 @@ class Local:
         place = Path(tempfile.mkdtemp(dir=self._folder))
         self._tell(f"features of {len(table):,} attempts are kept in a file ({len(table) * 364 / 1e9:.1f} GB)")
         return prepare(table, encoder, folder=place, far=far)
+
+    def fit(self, matrix: Any, answer: Any, classes: Sequence[str], *args: Any, **named: Any) -> Fitted:
+        """Grows the trees of a head, as `fit_head` does, and says how far it is."""
+        most = named.get("rounds") or self._settings.max_rounds
+        far = pace(f"{classes[0]} head", most, self._tell, of="trees at most")
+        return fit_head(matrix, answer, classes, *args, far=far, **named)
 
 
 @contextlib.contextmanager
