@@ -19,7 +19,7 @@ from training.train import Fit, Prepared, Tell, prepare
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Engine", "Local", "engine"]
+__all__ = ["Engine", "Local", "engine", "tell_ignored"]
 
 
 class Engine(Protocol):
@@ -58,7 +58,9 @@ class Local:
             return read_attempts(data, names, now=now, query=query, for_training=True, progress=self._tell)
         self._tell(f"{data}: {rows:,} rows are more than stream_above_rows: reading them in {len(batches)} pieces")
         far = pace("reading", rows, self._tell)
-        return read_in_batches(batches, names, now=now, for_training=True, far=far)
+        table = read_in_batches(batches, names, now=now, for_training=True, far=far)
+        tell_ignored(data, table, self._tell)
+        return table
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
         """Features, in memory, or, of many attempts, in a file, where they take 364 bytes each."""
@@ -74,6 +76,12 @@ class Local:
         most = named.get("rounds") or self._settings.max_rounds
         far = pace(f"{classes[0]} head", most, self._tell, of="trees at most")
         return fit_head(matrix, answer, classes, *args, far=far, **named)
+
+
+def tell_ignored(data: str, table: pd.DataFrame, tell: Tell) -> None:
+    """Say which columns of the source nobody asked for."""
+    if ignored := table.attrs["ignored_columns"]:
+        tell(f"{data}: ignored columns that are not of the attempts table: {', '.join(ignored)}")
 
 
 @contextlib.contextmanager
