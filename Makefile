@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := all
-.PHONY: all setup demo test test-faults lint bench bench-decisions bench-serving serve constraints help clean
+.PHONY: all setup demo test test-faults lint bench bench-decisions bench-serving bench-training serve constraints help clean
 
 all: setup help
 
@@ -34,6 +34,11 @@ bench-decisions: $(READY)  ## measure diagnosis, choice, rules and policies: one
 
 bench-serving: $(READY)  ## measure the service over HTTP against its peers, into build/bench/serving.json
 	$(BIN)/python -m benchmarks serving
+
+ATTEMPTS ?= 100000 1000000 10000000
+
+bench-training: $(READY)  ## measure trainings of ATTEMPTS (as it comes, up to ten million: hours), local and on Dask
+	$(BIN)/python -m benchmarks.training $(ATTEMPTS:%=--attempts %)
 
 serve: $(READY)  ## answer checkout on port 3000: by the champion; with no model yet, by the rules
 	@$(BIN)/payrescue serve

@@ -35,7 +35,10 @@ _ROWS = 250_000
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows `start` to `stop` of a row group of a Parquet file; the first of them is row `first` of the whole source."""
+    """Rows `start` to `stop` of a row group of a Parquet file; the first of them is row `first` of the whole source.
+
+    `written` is when the file was written (nanoseconds), so that nobody takes what an older one held for it.
+    """
 
     source: str
     path: str
@@ -43,6 +46,7 @@ class Batch:
     start: int
     stop: int
     first: int
+    written: int
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -68,12 +72,12 @@ def batches_of(source: str | Path, rows: int = _ROWS) -> list[Batch]:
     first = 0
     try:
         for file in files:
-            read = parquet.ParquetFile(str(file)).metadata
+            read, written = parquet.read_metadata(str(file)), file.stat().st_mtime_ns
             for group in range(read.num_row_groups):
                 n = read.row_group(group).num_rows
                 for start in range(0, n, rows):
                     stop = min(n, start + rows)
-                    found.append(Batch(str(source), str(file), group, start, stop, first + start))
+                    found.append(Batch(str(source), str(file), group, start, stop, first + start, written))
                 first += n
     except (pa.ArrowException, OSError):
         return []
@@ -92,7 +96,7 @@ def read_batch(
 
     Raises BadInput, with rows as they count in the whole source.
     """
-    table = _row_group(batch.path, batch.group).slice(batch.start, len(batch))
+    table = _row_group(batch.path, batch.group, batch.written).slice(batch.start, len(batch))
     try:
         return check_table(
             table, batch.source, mapping, now=now, for_training=for_training, extra=extra, whole=False
@@ -104,7 +108,7 @@ def read_batch(
 
 
 @lru_cache(maxsize=1)
-def _row_group(path: str, group: int) -> pa.Table:
+def _row_group(path: str, group: int, written: int) -> pa.Table:  # noqa: ARG001  a key of the cache
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -201,21 +205,25 @@ def joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
     names = list(dict.fromkeys(name for part in parts for name in part.columns))
     order = {name: place for place, name in enumerate(columns())}
     names.sort(key=lambda name: order.get(name, len(order)))
+    ignored = dict.fromkeys(name for part in parts for name in part.attrs.get("ignored_columns", ()))
     sizes = [len(part) for part in parts]
     taken = [dict(part.items()) for part in parts]
     parts.clear()
     together = {}
     for name in names:
-        kind = columns()[name].type if name in columns() else "float64"
+        found = [part.pop(name, None) for part in taken]
+        coded = any(piece is not None and isinstance(piece.dtype, pd.CategoricalDtype) for piece in found)
+        kind = "category" if coded else columns()[name].type if name in columns() else "float64"
         pieces = [
-            piece if (piece := part.pop(name, None)) is not None else empty_series(kind, size)
-            for part, size in zip(taken, sizes, strict=True)
+            piece if piece is not None else empty_series(kind, size) for piece, size in zip(found, sizes, strict=True)
         ]
-        if all(isinstance(piece.dtype, pd.CategoricalDtype) for piece in pieces):
+        if coded:
             together[name] = pd.Series(union_categoricals(pieces, sort_categories=True))
         else:
             together[name] = pd.concat(pieces, ignore_index=True)
-    return pd.DataFrame(together, copy=False)
+    table = pd.DataFrame(together, copy=False)
+    table.attrs["ignored_columns"] = list(ignored)
+    return table
 
 
 def read_in_batches(
@@ -236,7 +244,4 @@ def read_in_batches(
         far(batch.first + len(batch))
     _row_group.cache_clear()
     check_together(seen, for_training=for_training)
-    ignored = parts[0].attrs["ignored_columns"]
-    table = joined(parts)
-    table.attrs["ignored_columns"] = ignored
-    return table
+    return joined(parts)

@@ -30,7 +30,7 @@ def the_settings():
 
 def test_the_parameters_of_the_mlflow_project_are_the_settings_with_their_defaults():
     told = PROJECT["entry_points"]["main"]["parameters"]
-    inputs = {"data", "query", "mapping"}
+    inputs = {"data", "query", "mapping", "engine", "scheduler"}
     assert {name: parameter["default"] for name, parameter in told.items() if name not in inputs} == the_settings()
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from features.mapping import Mapping
     from training.train import Tell
 
-__all__ = ["Parted", "connected", "owners_of", "scan", "table_in_part"]
+__all__ = ["Parted", "connected", "owners_of", "scan"]
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +61,7 @@ def connected(scheduler: str | None, tell: Tell) -> Iterator[Any]:
         allowed = "the address of a Dask scheduler that answers, such as tcp://host:8786"
         raise BadInput("--scheduler", message=f"{scheduler!r}: want {allowed}") from None
     with client:
-        tell(f"a Dask cluster of {len(client.scheduler_info()['workers'])} workers at {scheduler}")
+        tell(f"a Dask cluster of {len(client.ncores())} workers at {scheduler}")
         yield client
 
 
@@ -127,7 +127,7 @@ def scan(
     seen = [one for one, _ in gathered]
     for source in sources:
         check_together([one for one in seen if one.batch.source == source], for_training=for_training)
-    n_parts = max(len(client.scheduler_info()["workers"]), -(-sum(map(len, batches)) // _ROWS_OF_A_PART), 1)
+    n_parts = max(len(client.ncores()), -(-sum(map(len, batches)) // _ROWS_OF_A_PART), 1)
     parts = _parts(seen, n_parts)
     split = [
         submit(_split_up, table, parts[batch.first : batch.first + len(batch)], n_parts, batch.first)
@@ -208,7 +208,7 @@ def _together(found: Sequence[tuple[Others, Array]]) -> tuple[Others, Array]:
     return Others.joined([others for others, _ in found]), np.concatenate([parts for _, parts in found])
 
 
-def table_in_part(pieces: Sequence[tuple[pd.DataFrame, Array]]) -> tuple[pd.DataFrame, Array]:
+def _table_in_part(pieces: Sequence[tuple[pd.DataFrame, Array]]) -> tuple[pd.DataFrame, Array]:
     """Pieces of a part as one table, and the places of its rows in the whole one."""
     return joined([table for table, _ in pieces]), np.concatenate([places for _, places in pieces])
 
@@ -216,6 +216,6 @@ def table_in_part(pieces: Sequence[tuple[pd.DataFrame, Array]]) -> tuple[pd.Data
 def _on_part(
     p: int, pieces: Any, others: tuple[Others, Array], begun: int, work: Any, args: Sequence[Any], named: dict[str, Any]
 ) -> Any:
-    table, position = table_in_part(pieces)
+    table, position = _table_in_part(pieces)
     everybody, parts = others
     return work(table, Apart(everybody.only(parts != p), position, begun), *args, **named)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def score_on_cluster(
 
     parted, asked = _both(client, data, mapping, history, now)
     shared = client.scatter(artefact, broadcast=True, hash=False)
-    found, order = _in_order(client, parted.of_each_part(_scored, asked[0], asked[1], shared))
+    found, order = _in_order(client, parted.of_each_part(_scored, asked, shared))
     scores: pd.DataFrame = pd.concat(found, ignore_index=True).iloc[order].reset_index(drop=True)
     return scores
 
@@ -58,7 +59,7 @@ def recommend_on_cluster(
     check_candidates(candidates)
     shared = client.scatter(artefact, broadcast=True, hash=False)
     theirs = client.scatter(candidates, broadcast=True, hash=False)
-    futures = parted.of_each_part(_recommended, asked[0], asked[1], shared, theirs, rules, worth)
+    futures = parted.of_each_part(_recommended, asked, shared, theirs, rules, worth)
     found, order = _in_order(client, futures)
     table = pd.concat(found, ignore_index=True).infer_objects()  # a part in which nothing was blocked knew no texts
     missing = ~candidates["candidate_id"].isin(table["candidate_id"]).to_numpy()
@@ -70,16 +71,26 @@ def recommend_on_cluster(
     return ranked
 
 
-def _both(
-    client: Any, data: str, mapping: str | None, history: str | None, now: datetime
-) -> tuple[Parted, tuple[int, Array]]:
-    """The past, if any, and the attempts, in parts; from which row on they are asked about, and which of the past are not also
-    asked about, by row."""
+@dataclass(frozen=True)
+class _Asked:
+    """Which attempts are asked about: those from row `first` on. Of the earlier ones, those at `again` are the same ones.
+
+    `back` says whether there is a past to look back on.
+    """
+
+    first: int
+    again: Array
+    back: bool
+
+
+def _both(client: Any, data: str, mapping: str | None, history: str | None, now: datetime) -> tuple[Parted, _Asked]:
+    """The past, if any, and the attempts, in parts."""
     names = read_mapping(mapping) if mapping is not None else None
-    parted = scan(client, [history, data] if history else [data], names, now=now)
+    before = [history] if history is not None and history != data else []
+    parted = scan(client, [*before, data], names, now=now)
     ids = np.concatenate([one.attempt for one in parted.seen])
-    first = next(batch.first for batch in parted.batches if batch.source == str(data)) if history != data else 0
-    return parted, (first, np.flatnonzero(np.isin(ids[:first], ids[first:])))
+    first = next(batch.first for batch in parted.batches if batch.source == data)
+    return parted, _Asked(first, np.flatnonzero(np.isin(ids[:first], ids[first:])), history is not None)
 
 
 def _in_order(client: Any, futures: Sequence[Any]) -> tuple[list[Any], Array]:
@@ -89,39 +100,34 @@ def _in_order(client: Any, futures: Sequence[Any]) -> tuple[list[Any], Array]:
     return [table for table, _ in found], np.lexsort(tuple(np.concatenate(keys).T[::-1]))
 
 
-def _parted_past(
-    table: pd.DataFrame, apart: Apart, first: int, again: Array
-) -> tuple[pd.DataFrame, pd.DataFrame | None, Apart]:
+def _parted_past(table: pd.DataFrame, apart: Apart, asked: _Asked) -> tuple[pd.DataFrame, pd.DataFrame | None, Apart]:
     """The attempts of a part that are asked about, and those that they may look back on."""
-    asked = apart.position >= first
-    past = ~asked & ~np.isin(apart.position, again)
-    others = apart.others.only(~np.isin(apart.others.position, again))
-    position = np.concatenate([apart.position[past], apart.position[asked]])
-    mine = table[asked].reset_index(drop=True)
-    return mine, table[past].reset_index(drop=True) if first else None, Apart(others, position, apart.begun)
+    now = apart.position >= asked.first
+    past = ~now & ~np.isin(apart.position, asked.again)
+    others = apart.others.only(~np.isin(apart.others.position, asked.again))
+    position = np.concatenate([apart.position[past], apart.position[now]])
+    mine, earlier = table[now].reset_index(drop=True), table[past].reset_index(drop=True)
+    return mine, earlier if asked.back else None, Apart(others, position, apart.begun)
 
 
-def _scored(
-    table: pd.DataFrame, apart: Apart, first: int, again: Array, artefact: Artefact
-) -> tuple[pd.DataFrame, Array]:
-    mine, past, seen = _parted_past(table, apart, first, again)
-    return score_table(artefact, mine, past, seen), apart.position[apart.position >= first][:, None]
+def _scored(table: pd.DataFrame, apart: Apart, asked: _Asked, artefact: Artefact) -> tuple[pd.DataFrame, Array]:
+    mine, past, seen = _parted_past(table, apart, asked)
+    return score_table(artefact, mine, past, seen), apart.position[apart.position >= asked.first][:, None]
 
 
 def _recommended(
     table: pd.DataFrame,
     apart: Apart,
-    first: int,
-    again: Array,
+    asked: _Asked,
     artefact: Artefact,
     candidates: pd.DataFrame,
     rules: RuleBook | None,
     worth: Worth | None,
 ) -> tuple[pd.DataFrame, Array]:
-    mine, past, seen = _parted_past(table, apart, first, again)
+    mine, past, seen = _parted_past(table, apart, asked)
     here = candidates[candidates["attempt_id"].isin(mine["attempt_id"])].reset_index(drop=True)
     found = recommend_table(artefact, mine, here, past, rules=rules, worth=worth, apart=seen)
     place = mine.set_index("attempt_id").index.get_indexer(found["attempt_id"].array)
     created = mine["created_at"].to_numpy("datetime64[us]").astype(np.int64)[place]
-    position = apart.position[apart.position >= first][place]
+    position = apart.position[apart.position >= asked.first][place]
     return found, np.column_stack([created, position, np.arange(len(found))])

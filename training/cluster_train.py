@@ -32,6 +32,7 @@ from features.rows import Counts, Encoder, Rows
 from models.artefact import HeadParts
 from models.heads import Calibration
 from training.cluster import Parted, scan
+from training.engine import tell_ignored
 from training.fit import Fitted, Recipe, fit_head, names_and_codes, parameters_of
 from training.matrix import Selected, mapped
 from training.own import own_of_training
@@ -75,6 +76,7 @@ class Dask:
             f"{data}: {len(self._parted):,} rows in {len(self._parted.batches)} batches, {self._parted.n_parts} parts"
         )
         table = joined([self._client.gather(one) for one in self._parted.tables])
+        tell_ignored(data, table, self._tell)
         self._place = np.empty(len(table), np.int64)
         self._place[np.argsort(table["created_at"].to_numpy(), kind="stable")] = np.arange(len(table))
         return table

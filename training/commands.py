@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -91,9 +92,10 @@ def train(
             check_enough(table, tracking.without_password(data))
             where = tracking.store()
             active = stack.enter_context(tracking.run(settings))
+            began = time.perf_counter()
             prepared = work.prepare(table)
             tell(f"features: {prepared.matrix.shape[1]} of {len(table):,} attempts")
-            trained = learn(prepared, settings, tell, fit=work.fit)
+            trained = learn(prepared, settings, tell, fit=work.fit, began=began)
             tell("logging to MLflow")
             origin = origin_of(data, query, mapping, table)
             logged = tracking.track(trained, settings, data, run_id=active.info.run_id, origin=origin)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from features.rows import Encoder
-from training.fit import fit_head
+from training.fit import Fitted, fit_head
 from training.output import want_engine
 from training.own import own_of_training
 from training.pace import pace
@@ -20,7 +20,7 @@ from training.train import Fit, Prepared, Tell, prepare
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Engine", "Local", "engine"]
+__all__ = ["Engine", "Local", "engine", "tell_ignored"]
 
 
 class Engine(Protocol):
@@ -43,8 +43,6 @@ class Local:
     What is read, computed and learnt is the same, bit for bit.
     """
 
-    fit = staticmethod(fit_head)
-
     def __init__(self, settings: TrainSettings, folder: Path, tell: Tell) -> None:
         self._settings, self._folder, self._tell = settings, folder, tell
 
@@ -62,7 +60,9 @@ class Local:
             return read_attempts(data, names, now=now, query=query, for_training=True, extra=own, progress=self._tell)
         self._tell(f"{data}: {rows:,} rows are more than stream_above_rows: reading them in {len(batches)} pieces")
         far = pace("reading", rows, self._tell)
-        return read_in_batches(batches, names, now=now, for_training=True, extra=own, far=far)
+        table = read_in_batches(batches, names, now=now, for_training=True, extra=own, far=far)
+        tell_ignored(data, table, self._tell)
+        return table
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
         """Features, in memory, or, of many attempts, in a file, where they take 364 bytes each."""
@@ -73,6 +73,18 @@ class Local:
         place = Path(tempfile.mkdtemp(dir=self._folder))
         self._tell(f"features of {len(table):,} attempts are kept in a file ({len(table) * 364 / 1e9:.1f} GB)")
         return prepare(table, encoder, own, mature_minutes=mature, folder=place, far=far)
+
+    def fit(self, matrix: Any, answer: Any, classes: Sequence[str], *args: Any, **named: Any) -> Fitted:
+        """Grows the trees of a head, as `fit_head` does, and says how far it is."""
+        most = named.get("rounds") or self._settings.max_rounds
+        far = pace(f"{classes[0]} head", most, self._tell, of="trees at most")
+        return fit_head(matrix, answer, classes, *args, far=far, **named)
+
+
+def tell_ignored(data: str, table: pd.DataFrame, tell: Tell) -> None:
+    """Say which columns of the source nobody asked for."""
+    if ignored := table.attrs["ignored_columns"]:
+        tell(f"{data}: ignored columns that are not of the attempts table: {', '.join(ignored)}")
 
 
 @contextlib.contextmanager

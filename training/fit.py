@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,10 +160,12 @@ def fit_head(
     stop: tuple[Array | Selected, Array] | None = None,
     rounds: int | None = None,
     learning_rate: float | None = None,
+    far: Callable[[int], None] | None = None,
 ) -> Fitted:
     """Fit trees that tell `answer` (index into `classes`) from `matrix`; both (n, …), in order of time.
 
     With `stop` (matrix, answer of a later slice), add trees until its log loss improves no more; else just `rounds`.
+    `far` is told how many there are.
     """
     import lightgbm as lgb
 
@@ -181,6 +183,8 @@ def fit_head(
     )
     curves: dict[str, dict[str, list[float]]] = {}
     callbacks: list[Any] = [lgb.record_evaluation(curves)]
+    if far is not None:
+        callbacks.append(lambda now: far(now.iteration + 1))
     valid = []
     if stop is not None:
         valid = [lgb.Dataset(_chosen(stop[0], columns), _label(stop[1], binary), reference=data)]

@@ -11,9 +11,14 @@ _EVERY_S = 5.0
 
 
 def pace(
-    what: str, total: int, tell: Callable[[str], None], *, clock: Callable[[], float] = time.perf_counter
+    what: str,
+    total: int,
+    tell: Callable[[str], None],
+    *,
+    of: str = "attempts",
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Callable[[int], None]:
-    """What to tell how many of `total` rows are done: passes on, every five seconds, the rate and the time that is left.
+    """What to tell how many of `total` are done: passes on, every five seconds, the rate and the time that is left.
 
     >>> seconds = iter([0.0, 1.0, 6.0, 8.0])
     >>> far = pace("features", 1_000, print, clock=seconds.__next__)
@@ -31,6 +36,7 @@ def pace(
         last = now
         rate = done / (now - began)
         if done < total:
-            tell(f"{what}: {done:,} of {total:,} attempts ({rate:,.0f}/s, {(total - done) / rate:,.0f} s left)")
+            per_second = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+            tell(f"{what}: {done:,} of {total:,} {of} ({per_second}/s, {(total - done) / rate:,.0f} s left)")
 
     return far

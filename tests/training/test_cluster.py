@@ -8,10 +8,13 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from distributed import Client, LocalCluster
 
+import payrescue
 from features.attempt_batches import Batch, Seen, batches_of
 from features.errors import BadInput
+from models.artefact import save
 from models.tables import recommend_table, score_table
 from training.cluster import connected, owners_of, scan
 from training.cluster_tables import recommend_on_cluster, score_on_cluster
@@ -102,6 +105,18 @@ def test_scores_are_the_local_ones_with_a_past_and_without(client, source, shuff
     pd.testing.assert_frame_equal(found, score_table(trained.artefact, asked, shuffled))
 
 
+def test_the_command_asks_the_cluster_at_an_address(client, source, shuffled, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    save(trained.artefact, tmp_path / "model")
+    words = ["score", "--data", source, "--history", source, "--model", "model", "--output", "scores.parquet"]
+    done = CliRunner().invoke(payrescue.main, [*words, "--engine", "dask", "--scheduler", client.scheduler.address])
+    assert (done.exit_code, done.stdout) == (0, f"{len(shuffled):,} attempts scored in scores.parquet\n")
+    assert f"workers at {client.scheduler.address}" in done.stderr
+    found = pd.read_parquet("scores.parquet")
+    pd.testing.assert_frame_equal(found, score_table(trained.artefact, shuffled, shuffled))
+
+
 def test_recommendations_are_the_local_ones(client, source, shuffled, trained, world):
     some = shuffled.sort_values("created_at")["attempt_id"].tail(300)
     candidates = world.candidates[world.candidates["attempt_id"].isin(some)].reset_index(drop=True)
@@ -133,7 +148,7 @@ def test_a_scheduler_that_does_not_answer_is_told():
 
 def seen_of(payments, owners):
     ids = np.arange(len(payments), dtype=np.uint64)
-    batch = Batch("attempts.parquet", "attempts.parquet", 0, 0, len(ids), 0)
+    batch = Batch("attempts.parquet", "attempts.parquet", 0, 0, len(ids), 0, 0)
     return Seen(batch, ids, np.array(payments, np.uint64), np.array(owners, np.uint64), frozenset(), 0, 0)
 
 
