@@ -55,7 +55,7 @@ def judged(seed: int, story: str, payments: int = PAYMENTS) -> list[Judged]:
 
     firsts = _firsts(simulate(payments, seed, story).attempts)
     rng = np.random.default_rng(seed)
-    asked = found(firsts)
+    asked, judging = found(firsts, rng)
     done = simulate(payments, seed, story, changes=[_change(firsts, one, payments, rng) for one in asked])
     would = done.would.pivot(index="attempt_id", columns="change", values="p_success")
     would = would.reindex(firsts.table["attempt_id"]).to_numpy()
@@ -64,7 +64,7 @@ def judged(seed: int, story: str, payments: int = PAYMENTS) -> list[Judged]:
     made = []
     with threadpool_limits(1):
         for place, one in enumerate(asked):
-            sides = compare(firsts, one, rng)
+            sides = compare(firsts, one, judging, rng)
             if sides is None:
                 continue
             mine = sides.rows[sides.question.before & (sides.weighted.w > 0.0)]
@@ -128,7 +128,9 @@ def _of_coverage(worlds: Sequence[Sequence[Judged]]) -> Iterator[Figure]:
 def _of_gateway(worlds: Sequence[Sequence[Judged]]) -> Iterator[Figure]:
     told = [world for place, world in enumerate(worlds) if STORIES[place % len(STORIES)] == "gateway"]
     first = [world[0] for world in told if world[0].told.id == GATEWAY]
-    yield at_least("gateway: worlds in which its passwords come first", len(first) / len(told), "", 0.9, f"{len(told)} worlds")
+    yield at_least(
+        "gateway: worlds in which its passwords come first", len(first) / len(told), "", 0.9, f"{len(told)} worlds"
+    )
     yield Figure(
         "gateway: gain of skipping them, first attempts", float(np.mean([one.told.gain.value for one in first])) * 100.0,
         "points", None, None, f"truth {np.mean([one.truth for one in first]) * 100.0:.1f}",
@@ -146,7 +148,9 @@ def _paid_in_the_end() -> float:
     """How many more payments are paid in the end without the gateway: who skips it was drawn by lot."""
     firsts = _firsts(simulate(MANY, 1000, "gateway").attempts)
     first = matches(firsts.table, {"country": "KR", "first_time": True})
-    paid = {name: firsts.paid[first & (firsts.values("method") == name)].mean() for name in ("bank_transfer", "quick_pay")}
+    paid = {
+        name: firsts.paid[first & (firsts.values("method") == name)].mean() for name in ("bank_transfer", "quick_pay")
+    }
     return float(paid["quick_pay"] - paid["bank_transfer"])
 
 
@@ -155,7 +159,9 @@ def _of_speed() -> Iterator[Figure]:
     began = time.perf_counter()
     made = opportunities(attempts, None, None, np.random.default_rng(0))
     yield at_most(f"{len(made)} opportunities from {len(attempts):,} attempts", time.perf_counter() - began, "s", 30.0)
-    yield at_most("memory at most, simulation included", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "GiB", 4.0)
+    yield at_most(
+        "memory at most, simulation included", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "GiB", 4.0
+    )
 
 
 if __name__ == "__main__":
