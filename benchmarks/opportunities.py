@@ -136,8 +136,9 @@ def _of_gateway(worlds: Sequence[Sequence[Judged]]) -> Iterator[Figure]:
         "points", None, None, f"truth {np.mean([one.truth for one in first]) * 100.0:.1f}",
     )  # fmt: skip
     truth = _paid_in_the_end()
-    paid = [(one.told.payments, one.told.gain.n) for one in first]
-    hold = np.mean([payments.low <= truth * n * 30 / 27 <= payments.high for payments, n in paid])
+    # 28 days less the last, whose payments may still be tried again
+    months = [(one.told.payments, truth * one.told.before.n * one.told.reached * 30.0 / 27.0) for one in first]
+    hold = np.mean([told.low <= true <= told.high for told, true in months])
     yield Figure(
         "gateway: intervals of payments paid in the end that hold the truth", float(hold), "", None, None,
         f"truth: {truth * 100.0:.1f} points, from a world of {MANY:,} payments",
