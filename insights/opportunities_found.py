@@ -25,7 +25,7 @@ Mask = npt.NDArray[np.bool_]
 ON_THE_CUSTOMER = frozenset({"form_errors", "form_seconds", "network_rtt_ms"})
 """Drivers that checkout cannot set: what happens on the customer's side of the page."""
 
-FEWEST = 35
+FEWEST = 20
 """First attempts on each side of a change, of those that suggest it, below which it is not looked at."""
 
 _SUGGESTS = 1.0 / 3.0
