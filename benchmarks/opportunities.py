@@ -35,6 +35,7 @@ WORLDS, PAYMENTS, MANY = 100, 30_000, 800_000
 STORIES = ("gateway", "base", "outage")
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 GATEWAY = "auth_steps:KR:first_time:bank_transfer>quick_pay"
+GATEWAYS = (GATEWAY, "auth_steps:TW:first_time:bank_transfer>quick_pay")
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,11 @@ def _of_coverage(worlds: Sequence[Sequence[Judged]]) -> Iterator[Figure]:
 
 def _of_gateway(worlds: Sequence[Sequence[Judged]]) -> Iterator[Figure]:
     told = [world for place, world in enumerate(worlds) if STORIES[place % len(STORIES)] == "gateway"]
-    first = [world[0] for world in told if world[0].told.id == GATEWAY]
-    yield at_least(
-        "gateway: worlds in which its passwords come first", len(first) / len(told), "", 0.9, f"{len(told)} worlds"
-    )
+    leads = np.mean([world[0].told.id in GATEWAYS for world in told])
+    yield at_least("gateway: worlds in which its passwords come first", float(leads), "", 0.9, f"{len(told)} worlds")
+    first = [one for world in told for one in world if one.told.id == GATEWAY]
     yield Figure(
-        "gateway: gain of skipping them, first attempts", float(np.mean([one.told.gain.value for one in first])) * 100.0,
+        "gateway: gain of skipping them in KR, first attempts", float(np.mean([one.told.gain.value for one in first])) * 100.0,
         "points", None, None, f"truth {np.mean([one.truth for one in first]) * 100.0:.1f}",
     )  # fmt: skip
     truth = _paid_in_the_end()
