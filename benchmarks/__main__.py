@@ -22,6 +22,8 @@ BENCHMARKS = {
     "diagnosis": "benchmarks.diagnosis",
     "policies": "benchmarks.policies",
     "decisions": "benchmarks.decisions",
+    "opportunities": "benchmarks.opportunities",
+    "experiments": "benchmarks.experiments",
     "serving": "benchmarks.serving",
     "anatomy": "benchmarks.anatomy",
 }
