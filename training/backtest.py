@@ -84,7 +84,7 @@ def backtest(
 
 def figures(data: Prepared, told: Sequence[Told], folds: Sequence[Split], settings: TrainSettings) -> dict[str, Any]:
     """The figures of each fold and of all together, with intervals and sample sizes; and their spread. For JSON."""
-    by_fold = []
+    by_fold: list[dict[str, Any]] = []
     for one, fold in zip(told, folds, strict=True):
         judged = _judged(data, one.rows, settings)
         found = quality(judged, one.probabilities)
@@ -115,9 +115,7 @@ def losses(data: Prepared, told: Told) -> Array:
     return found
 
 
-def compare_folds(
-    data: Prepared, told: Sequence[Told], others: Sequence[Told], settings: TrainSettings
-) -> Difference:
+def compare_folds(data: Prepared, told: Sequence[Told], others: Sequence[Told], settings: TrainSettings) -> Difference:
     """The difference of `told` to `others` on the same attempts, paired. Raises ValueError if they are of other attempts."""
     if any(not np.array_equal(one.rows, other.rows) for one, other in zip(told, others, strict=True)):
         raise ValueError("the folds are of different attempts; want the same folds, gap and maturity for both")

@@ -110,7 +110,7 @@ def fit_head(
     coded = {f.name for f in all_features(settings.own) if f.categories} | set(EVIDENCE_CODES)
     columns = list(recipe.columns)
     binary = len(classes) == 2
-    parameters = {
+    parameters: dict[str, Any] = {
         "objective": "binary" if binary else "multiclass",
         "metric": "binary_logloss" if binary else "multi_logloss",
         "learning_rate": learning_rate or settings.learning_rate,

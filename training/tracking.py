@@ -126,6 +126,7 @@ def track(trained: Trained, settings: TrainSettings, source: str, *, run_id: str
         Path(temporary, "pictures", "model_card.html").write_text(card_html(card, drawn), encoding="utf-8")
         mlflow.log_artifacts(str(Path(temporary, "pictures")))
         mlflow.log_dict(dict(report), "report.json")
+        mlflow.log_dict(report["labels"], "labels.json")
         with _quiet():
             info = _log_model(folder, trained, settings)
     client = mlflow.MlflowClient()
