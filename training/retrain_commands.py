@@ -220,7 +220,7 @@ def tune(source: Source, trials: int, timeout_s: float | None, storage: str | No
 
     from training import tracking
     from training.drawing import draw_trials
-    from training.tune import Searched, gain_on_folds, gain_on_last_slice, open_study, search, tuned
+    from training.tune import SPACE, Searched, gain_on_folds, gain_on_last_slice, open_study, search, tuned
 
     if trials < 1:
         raise BadInput("--trials", [Fault("trials", "1 or more", seen=str(trials))])
@@ -255,8 +255,8 @@ def tune(source: Source, trials: int, timeout_s: float | None, storage: str | No
             best, made = result
             found: dict[str, Any] = {
                 "study": study.study_name,
-                "trials": [trial._asdict() if hasattr(trial, "_asdict") else vars(trial) for trial in made],
-                "settings": {name: getattr(best, name) for name in made[0].parameters},
+                "trials": [asdict(trial) for trial in made],
+                "settings": {name: getattr(best, name) for name in SPACE},
             }
             if best != settings:
                 tell("how much of the gain is beyond noise: the best against the settings given, on the folds")

@@ -53,6 +53,7 @@ SPACE: dict[str, _Range] = {
 """The settings that are searched, and where."""
 
 _FEW_BEFORE_PRUNING = 4
+_GIVEN = "given"  # the trial of the settings that the search began with
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Searched:
     value: float | None
     parameters: dict[str, float]
     by_fold: dict[int, float]
+    given: bool = False
 
 
 def open_study(storage: str, data: Prepared, settings: TrainSettings) -> optuna.Study:
@@ -114,8 +116,8 @@ def search(
                 raise optuna.TrialPruned
         return float(np.mean(found))
 
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(_begin_with(settings), skip_if_exists=True)
+    if not done:
+        study.enqueue_trial(_begin_with(settings), user_attrs={_GIVEN: True})
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.get_trials(deepcopy=False)))
     with suppress(KeyboardInterrupt):
         if trials > done:
@@ -150,6 +152,7 @@ def _told(trial: optuna.trial.FrozenTrial) -> Searched:
         trial.value,
         dict(trial.params),
         {int(step): float(value) for step, value in trial.intermediate_values.items()},
+        _GIVEN in trial.user_attrs,
     )
 
 
@@ -160,7 +163,7 @@ def tuned(study: optuna.Study, settings: TrainSettings) -> tuple[TrainSettings, 
     if not complete:
         return None
     best = min(complete, key=lambda trial: trial.value or 0.0)
-    if best.number == min(trial.number for trial in trials):
+    if best.given:
         return settings, trials
     values: dict[str, Any] = {
         name: value if isinstance(value, int) else float(f"{value:.4g}") for name, value in best.parameters.items()
