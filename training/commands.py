@@ -54,8 +54,7 @@ def simulate(out: Path, payments: int, seed: int, story: str, days: float | None
 def describe_settings() -> str:
     """Every setting of a training with its default, unit and meaning."""
     return "\n".join(
-        f"{known.name} = {'(empty)' if known.default == '' else known.default}  ({known.metadata['unit']})\n"
-        f"    {known.metadata['meaning']}"
+        f"{known.name} = {known.default}  ({known.metadata['unit']})\n    {known.metadata['meaning']}"
         for known in fields(TrainSettings)
     )
 
