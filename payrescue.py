@@ -59,6 +59,10 @@ _SCHEDULER = click.option(
 _OUTPUT = click.option("--output", required=True, metavar="FILE", help="Where to write: .parquet or .csv.")
 
 
+_CONFIG = click.option("--config", metavar="FILE", help="YAML with settings; `payrescue train --settings` lists them.")
+_SETS = click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="One setting; may be given again.")
+
+
 class _Ordered(click.Group):
     """Commands in the order of the work, not of the alphabet."""
 
@@ -133,13 +137,14 @@ def simulate(out: str, payments: int, seed: int, story: str, days: float | None)
 @_DATA
 @_QUERY
 @_MAPPING
-@click.option("--config", metavar="FILE", help="YAML with settings; `payrescue train --settings` lists them.")
-@click.option("--set", "sets", multiple=True, metavar="NAME=VALUE", help="One setting; may be given again.")
+@_CONFIG
+@_SETS
 @click.option(
     "--settings", is_flag=True, is_eager=True, expose_value=False, callback=_settings, help="List every setting."
 )
 @_ENGINE
 @_SCHEDULER
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and how long it would take; train nothing.")
 @_told
 def train(
     data: str,
@@ -149,6 +154,7 @@ def train(
     sets: tuple[str, ...],
     engine: str,
     scheduler: str | None,
+    dry_run: bool,
 ) -> None:
     """Train, judge, log to MLflow and register a model; promote it if it beats the champion.
 
@@ -157,8 +163,11 @@ def train(
       payrescue train --data demo/attempts.parquet --set num_leaves=31
     """
     from training.commands import train
+    from training.retrain_commands import Source
+    from training.retrain_commands import dry_run as look
 
-    train(data, query, mapping, Path(config) if config else None, sets, engine, scheduler, pages=_pages)
+    source = Source(data, query, mapping, Path(config) if config else None, sets)
+    look(source) if dry_run else train(*source, engine, scheduler, pages=_pages)
 
 
 def _pages(table: Any, uri: str, folder: Path, tell: Callable[[str], None]) -> None:
@@ -166,6 +175,110 @@ def _pages(table: Any, uri: str, folder: Path, tell: Callable[[str], None]) -> N
     from insights.commands import write_pages_of
 
     write_pages_of(table, _model_told(uri), folder, tell)
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@_CONFIG
+@_SETS
+@click.option(
+    "--trials", type=int, default=30, show_default=True, help="Trials of the study, those made before included."
+)
+@click.option("--timeout", type=float, metavar="S", help="Seconds after which no further trial begins.")
+@click.option(
+    "--storage", metavar="URL", help="Where the study is kept.  [default: optuna.db beside MLflow's SQLite file]"
+)
+@click.option(
+    "--output", metavar="FILE", default="tuned.yaml", show_default=True, help="Where to write the settings found."
+)
+@_told
+def tune(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    config: str | None,
+    sets: tuple[str, ...],
+    trials: int,
+    timeout: float | None,
+    storage: str | None,
+    output: str,
+) -> None:
+    """Search for better settings of the trees, on blocks of time that end before the slice that judges.
+
+    Goes on where it was stopped (Ctrl-C keeps what was done), and ends by saying how much of the gain is beyond noise.
+
+    \b
+    Example:
+      payrescue tune --data demo/attempts.parquet --trials 20 --timeout 1800
+    """
+    from training.retrain_commands import Source, tune
+
+    source = Source(data, query, mapping, Path(config) if config else None, sets)
+    tune(source, trials, timeout, storage, Path(output))
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@_CONFIG
+@_SETS
+@click.option("--against", metavar="FILE", callback=_blank_is_none, help="Other settings, compared on the same blocks.")
+@click.option("--output", metavar="FILE", help="Also write the figures as JSON.")
+@_told
+def backtest(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    config: str | None,
+    sets: tuple[str, ...],
+    against: str | None,
+    output: str | None,
+) -> None:
+    """How good models of these settings were, block after block of time, and whether they beat other settings.
+
+    \b
+    Example:
+      payrescue backtest --data demo/attempts.parquet --config tuned.yaml --against now.yaml
+    """
+    from training.retrain_commands import Source, backtest
+
+    source = Source(data, query, mapping, Path(config) if config else None, sets)
+    backtest(source, Path(against) if against else None, Path(output) if output else None)
+
+
+@main.command()
+@_DATA
+@_QUERY
+@_MAPPING
+@_CONFIG
+@_SETS
+@click.option(
+    "--groups", metavar="NAMES", callback=_blank_is_none, help="Groups of features, by comma.  [default: all]"
+)
+@click.option("--output", metavar="FILE", help="Also write the figures as JSON.")
+@_told
+def ablate(
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    config: str | None,
+    sets: tuple[str, ...],
+    groups: str | None,
+    output: str | None,
+) -> None:
+    """What each group of features is worth: how much worse models are that go without it.
+
+    \b
+    Example:
+      payrescue ablate --data demo/attempts.parquet --groups history,issuer
+    """
+    from training.retrain_commands import Source, ablate
+
+    source = Source(data, query, mapping, Path(config) if config else None, sets)
+    ablate(source, groups, Path(output) if output else None)
 
 
 @main.command()

@@ -52,8 +52,8 @@ def golden_rows(artefact: Artefact, table: pd.DataFrame) -> list[dict[str, Any]]
     from models.tables import EVIDENCE, fields_of, matrix_of
 
     last = table.tail(_COUNT).reset_index(drop=True)
-    known = [*before_columns(), *(column.name for column in artefact.encoder.own)]
-    asked = last[[name for name in known if name in last and name not in _NOT_SHIPPED]].copy()
+    every = [*before_columns(), *(column.name for column in artefact.encoder.own)]
+    asked = last[[name for name in every if name in last and name not in _NOT_SHIPPED]].copy()
     names = [f"golden-{i}" for i in range(len(asked))]
     asked["attempt_id"], asked["payment_id"] = names, names  # so that none is another's earlier attempt
     begin = pd.to_datetime(artefact.history.until + _LATER_US, unit="us", utc=True)

@@ -84,7 +84,7 @@ def backtest(
 
 def figures(data: Prepared, told: Sequence[Told], folds: Sequence[Split], settings: TrainSettings) -> dict[str, Any]:
     """The figures of each fold and of all together, with intervals and sample sizes; and their spread. For JSON."""
-    by_fold = []
+    by_fold: list[dict[str, Any]] = []
     for one, fold in zip(told, folds, strict=True):
         judged = _judged(data, one.rows, settings)
         found = quality(judged, one.probabilities)

@@ -31,6 +31,7 @@ __all__ = [
     "describe_settings",
     "diagnose",
     "evaluate",
+    "overrides",
     "promote",
     "recommend",
     "rollback",
@@ -76,7 +77,7 @@ def train(
     pages: Pages | None = None,
 ) -> None:
     """`payrescue train`. What `pages` writes is logged with the run."""
-    settings = read_settings(config, _overrides(sets))
+    settings = read_settings(config, overrides(sets))
     # LightGBM's threads wait in a loop unless told otherwise; where others use the cores too, that costs ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with progress("training") as (tell, _):
@@ -150,6 +151,7 @@ def _tell_training(
     if report["not_beaten"]:
         lines += ["", "!! NOT better than a baseline, beyond chance: " + "; ".join(report["not_beaten"])]
         lines.append("!! A simpler model may do as well here; look at the card before you serve this one.")
+    lines += [f"!! labels: {warning}" for warning in report["labels"]["warnings"]]
     lines += ["", f"champion: {'yes' if promoted else 'no'} ({why})"]
     lines.append(f"MLflow: {where}, run {run_id}; look at it with `mlflow ui --backend-store-uri {where}`")
     lines.append("next: payrescue serve")
@@ -339,7 +341,7 @@ def _candidates(path: Path) -> pd.DataFrame:
         raise BadInput(str(path), message="cannot be read as candidates; want a Parquet or CSV file") from None
 
 
-def _overrides(sets: Sequence[str]) -> dict[str, Any]:
+def overrides(sets: Sequence[str]) -> dict[str, Any]:
     """`NAME=VALUE` pairs, each value in its setting's type."""
     kinds: dict[str, Callable[[str], Any]] = {known.name: type(known.default) for known in fields(TrainSettings)}
     told: dict[str, Any] = {}

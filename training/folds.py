@@ -6,8 +6,11 @@ ones and slow ones alike.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,8 +65,7 @@ def rolling_folds(data: Prepared, settings: TrainSettings, *, before_test: bool)
         raise BadInput("settings", [Fault("folds", "fewer, or payments over a longer time", seen=str(settings.folds))])
     gap = settings.gap_hours * _HOUR_US
     return [
-        _fold(payment, starts, ends, (begin, until), int(begin - gap), settings)
-        for begin, until in zip(begins, begins[1:], strict=False)
+        _fold(payment, starts, ends, (begin, until), int(begin - gap), settings) for begin, until in pairwise(begins)
     ]
 
 
@@ -92,12 +94,30 @@ def told_by_folds(
     folds: Sequence[Split],
     tell: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Told]:
-    """Each fold's model, fitted as a training would, and what it tells of its block; one after another."""
+    """Each fold's model, fitted as a training would, and what it tells of its block; in the order of time.
+
+    Small tables are fitted side by side, a thread each; whoever stops asking stops what has not begun.
+    """
+    small = len(data.rows) < settings.refit_below_rows
+    workers = (settings.threads or os.cpu_count() or 1) if small else 1
+    alone = replace(settings, threads=1) if small else settings
+    pool = ThreadPoolExecutor(workers)
+    try:
+        waiting = [pool.submit(_told, data, alone, fold) for fold in folds]
+        for number, one in enumerate(waiting, start=1):
+            told = one.result()
+            tell(
+                f"fold {number} of {len(folds)}: learnt from {told.learnt_from:,}, judged on {len(told.rows):,} attempts"
+            )
+            yield told
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _told(data: Prepared, settings: TrainSettings, fold: Split) -> Told:
     from training.train import fit_outcome_model
 
-    for number, fold in enumerate(folds, start=1):
-        model = fit_outcome_model(data, fold, settings, reasons=False)[0]
-        rows = np.flatnonzero(fold["test"] & (data.outcome >= 0))
-        learnt = int(((fold.slices >= 0) & ~fold["test"] & (data.outcome >= 0)).sum())
-        tell(f"fold {number} of {len(folds)}: learnt from {learnt:,} attempts, judged on {len(rows):,}")
-        yield Told(rows, model.outcome_probability(data.matrix[rows]), learnt)
+    model = fit_outcome_model(data, fold, settings, reasons=False)[0]
+    rows = np.flatnonzero(fold["test"] & (data.outcome >= 0))
+    learnt = int(((fold.slices >= 0) & ~fold["test"] & (data.outcome >= 0)).sum())
+    return Told(rows, model.outcome_probability(data.matrix[rows]), learnt)

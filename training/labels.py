@@ -132,8 +132,9 @@ def _implausible(table: pd.DataFrame, rows: Rows) -> list[str]:
         by_who = counts.groupby(level=["scheme", "who"]).transform("sum")
         by_code = counts.groupby(level=["scheme", "code"]).transform("sum")
         overall = counts.groupby(level="scheme").transform("sum")
-        for (where, one, told), n in counts[counts / by_who >= _IMPLAUSIBLE].items():
-            key = (where, one, told)
+        suspect = counts[counts / by_who >= _IMPLAUSIBLE]
+        for key, n in zip(suspect.index.tolist(), suspect.tolist(), strict=True):
+            where, one, told = key
             mine, others = int(by_who[key]), int(overall[key] - by_who[key])
             if mine < _FEWEST or others < _FEWEST:
                 continue

@@ -13,6 +13,11 @@ import numpy.typing as npt
 from features.columns import CATEGORIES, OUTCOMES
 from features.own import OwnColumn, all_features
 from models.heads import STAGES
+from training.drawing import ACCENT as _ACCENT
+from training.drawing import INK as _INK
+from training.drawing import SOFT as _SOFT
+from training.drawing import STYLE as _STYLE
+from training.drawing import draw_labels
 from training.quality import Judged, reliability
 from training.train import Trained
 
@@ -20,25 +25,11 @@ __all__ = ["pictures"]
 
 Array = npt.NDArray[Any]
 
-_INK, _SOFT, _ACCENT = "#1f2933", "#9aa5b1", "#2f6f8f"
 _COLOURS = dict(zip(OUTCOMES, ("#3a7d44", "#c8553d", "#2f6f8f", "#e09f3e", "#7b6d8d"), strict=True))
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": _SOFT,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "figure.dpi": 120,
-}
 
 
 def pictures(trained: Trained, folder: Path) -> dict[str, Path]:
-    """Draw calibration, confusion, importance and learning curves into `folder`; where each is, by name."""
+    """Draw calibration, confusion, importance, learning curves and how labels mature into `folder`; where each is, by name."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -52,6 +43,7 @@ def pictures(trained: Trained, folder: Path) -> dict[str, Path]:
             ("confusion", _confusion(trained.judged, trained.told)),
             ("importance", _importance(trained.report["importances"], trained.artefact.encoder.own)),
             ("learning_curve", _learning_curves(trained.curves)),
+            ("labels", draw_labels(trained.report["labels"])),
         ):
             if figure is not None:
                 drawn[name] = folder / f"{name}.png"

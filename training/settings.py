@@ -89,7 +89,7 @@ class TrainSettings:
     mature_minutes: float = _setting(
         30.0,
         "minutes",
-        "time until the outcome of an attempt is final: an attempt is not learnt from sooner, nor an abandonment that was told sooner",
+        "time until outcomes are final: no attempt is learnt from sooner, nor any abandonment that was told sooner",
         0.0,
         43_200.0,
     )

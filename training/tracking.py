@@ -150,6 +150,7 @@ def track(
         pictures(trained, Path(temporary, "pictures"))
         mlflow.log_artifacts(str(Path(temporary, "pictures")))
         mlflow.log_dict(dict(report), "report.json")
+        mlflow.log_dict(report["labels"], "labels.json")
         with _quiet():
             info = _log_model(folder, trained, settings)
     client = mlflow.MlflowClient()

@@ -21,6 +21,7 @@ from features.allowed import VOCABULARIES
 from features.attempts import check_attempts, read_attempts
 from features.columns import after_columns, before_columns, columns
 from features.errors import BadInput
+from features.own import OwnColumn, as_columns
 from models.engine import Engine
 from serving.app import App
 from serving.log import DecisionLog
@@ -42,7 +43,7 @@ class Kept:
     """A log in a file: what is asked and told by JSON, as it stands there, and what comes back."""
 
     def __init__(self, url, folder):
-        self.url, self.file = url, folder / "attempts.parquet"
+        self.url, self.file, self.own = url, folder / "attempts.parquet", ()
         self.log = DecisionLog(self.url)
 
     def ask(self, attempt_id, *, failed=False, by=None, candidates=None, suggested=None, **attempt):
@@ -59,7 +60,7 @@ class Kept:
         }
         if failed:
             raw["evidence"] = {"code_scheme": "iso8583", "response_code": "05"}
-        request = RequestReader().read(raw, now=NOW)
+        request = RequestReader(self.own).read(raw, now=NOW)
         answer = Engine(None).score(request, request_id="r1")
         answer["policy"] |= by or {}
         answer["suggestion"] |= suggested or {}
@@ -76,7 +77,7 @@ class Kept:
         """The exported table, checked, by attempt_id."""
         self.log.close()
         export_log(self.url, self.file, say=lambda _: None)
-        return read_attempts(self.file, now=WHEN).set_index("attempt_id")
+        return read_attempts(self.file, now=WHEN, extra=self.own).set_index("attempt_id")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -104,6 +105,17 @@ def test_an_attempt_comes_back_with_its_outcome(kept):
         "resolved_at": pd.Timestamp("2026-01-05T09:31:00Z"), "outcome": "bank_decline", "reason": "limit_exceeded",
         "response_code": "61", "duration_s": 21.5,
     }  # fmt: skip
+
+
+def test_own_columns_come_back_with_the_type_that_they_had(kept):
+    items = OwnColumn("basket_items", "items in the basket", "items", "amount", "numeric")
+    tier = OwnColumn("tier", "tier of the loyalty programme", "category", "customer", "categorical")
+    kept.own = as_columns((items, tier))
+    kept.ask("a1", basket_items=3)
+    kept.ask("a2", basket_items=2.5, tier="gold")
+    found = kept.attempts()
+    assert told(found["basket_items"]) == [3.0, 2.5]
+    assert told(found["tier"]) == [None, "gold"]
 
 
 def test_an_attempt_without_an_outcome_is_pending(kept):
