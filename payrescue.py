@@ -394,6 +394,8 @@ def evaluate(
 ) -> None:
     """How good a model is on attempts with known outcomes, with intervals.
 
+    With --against, how two models differ on the same attempts, in all and by slice, what got worse first.
+
     \b
     Example:
       payrescue evaluate --data march.parquet --history february.parquet --against models:/payrescue/1

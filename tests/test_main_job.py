@@ -106,6 +106,8 @@ def test_the_champion_scores_diagnoses_recommends_and_is_evaluated(trained):
     quality = json.loads((folder / "out" / "quality.json").read_text())
     assert quality["quality"]["success_auc"]["value"] > 0.6
     assert "success_log_loss" in quality["against"]
+    assert "worse beyond noise (-): " in said
+    assert {"country", "method", "route"} <= {one["slice"] for one in quality["slices"]}
     assert not list(folder.rglob("out/.*"))
 
 

@@ -274,9 +274,11 @@ def evaluate(
 
 def _tell_slices(slices: Sequence[Mapping[str, Any]]) -> list[str]:
     """The slices that got worse first, then the others."""
-    told = ["by slice, log loss of success; adjusted for all of them, at 5 % in all", ""]
-    worse = [one for one in slices if one["standing"] == "worse"]
-    told[1] = f"  worse beyond noise: {len(worse)} of {len(slices)}"
+    worse = sum(one["standing"] == "worse" for one in slices)
+    told = [
+        "by slice, log loss of success; intervals and verdicts adjusted for all slices together, at 5 %",
+        f"  worse beyond noise (-): {worse} of {len(slices)}",
+    ]
     for one in slices:
         mark = {"worse": "-", "better": "+"}.get(one["standing"], " ")
         where = f"{one['slice']} {one['value']}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from training.train import Trained
 
 __all__ = [
+    "FORMAT",
     "SEGMENTS",
     "SNAPSHOT",
     "SPELLS",
@@ -53,7 +54,9 @@ SEGMENTS = ("country", "method", "route", "issuer", "channel")
 SPELLS = (1, 6)
 """How long an outage may last that is looked for, in four-hour blocks; a longer one shows in parts."""
 
-_FORMAT = 1
+FORMAT = 1
+"""Of the snapshot; another one cannot be compared with."""
+
 _MOST_DAYS = 56
 _SMALLEST_SEGMENT = 300
 _LATE = 0.99  # of outcomes have come by then: what is younger is not judged
@@ -75,7 +78,7 @@ def snapshot_of(trained: Trained) -> dict[str, Any]:
         kept[one.name] = {"labels": one.labels, "edges": one.edges, "days": days.tolist(), "hours": hours.tolist()}
     segments = segments_of(table.iloc[judged])
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "first_day": first,
         "maturity_us": maturity,
         "columns": kept,

@@ -50,7 +50,7 @@ def monitor(
         from training import tracking
         from training.monitor import monitor as compare
         from training.monitor_output import lines, write
-        from training.snapshot import SNAPSHOT
+        from training.snapshot import FORMAT, SNAPSHOT
 
         now = datetime.now(UTC)
         table = read_attempts(data, mapping, now=now, query=query, progress=tell)
@@ -58,12 +58,11 @@ def monitor(
         tracking.store()
         folder, version = tracking.folder_of(model)
         artefact = load(folder)
-        if not (folder / SNAPSHOT).is_file():
-            raise BadInput(
-                "model", message=f"{model}: holds no {SNAPSHOT}, since an older version made it; train again"
-            )
+        kept = _read(folder / SNAPSHOT) if (folder / SNAPSHOT).is_file() else {}
+        if kept.get("format") != FORMAT:
+            raise BadInput("model", message=f"{model}: holds no {SNAPSHOT} of this version; train again to have one")
         name = f"version {version}" if version else model
-        report = compare(artefact, _read(folder / SNAPSHOT), table, past=past)
+        report = compare(artefact, kept, table, past=past)
         if output is not None:
             write(report, name, output)
     print("\n".join(lines(report, name)))  # noqa: T201

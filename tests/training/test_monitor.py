@@ -5,15 +5,21 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
+import payrescue
 from features.attempts import check_attempts
 from features.errors import BadInput
+from models.artefact import save
 from training.monitor import monitor
 from training.monitor_output import gauges, lines, page, write
 from training.simulator import simulate
 from training.snapshot import snapshot_of
+from training.tracking import add_to
 from training.train import train
+
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own store
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 WEEK = pd.Timedelta(days=7)
@@ -182,3 +188,40 @@ def test_what_is_written_is_json_gauges_and_a_page(quiet, tmp_path):
     told = json.loads((tmp_path / "out" / "monitor.json").read_text())
     assert (told["alarm"], told["retrain"], len(told["checks"])) == (False, "no", quiet.about["checks"])
     assert "train again: no" in list(lines(quiet, "version 1"))
+
+
+@pytest.mark.parametrize("kept", [None, {"format": 0}], ids=["none", "of another format"])
+def test_a_model_without_a_snapshot_is_refused_with_what_to_do(trained, week, tmp_path, monkeypatch, kept):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    save(trained[0], tmp_path / "model")
+    if kept is not None:
+        add_to(tmp_path / "model", "snapshot.json", kept)
+    week.to_parquet(tmp_path / "week.parquet")
+    done = CliRunner().invoke(payrescue.main, ["monitor", "--data", "week.parquet", "--model", "model"])
+    assert done.exit_code == 2
+    assert "holds no snapshot.json of this version; train again to have one" in done.stderr
+
+
+def test_the_command_writes_what_it_found_and_says_so(trained, weeks, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    save(trained[0], tmp_path / "model")
+    add_to(tmp_path / "model", "snapshot.json", trained[1])
+    weeks(4, 5).to_parquet(tmp_path / "week.parquet")
+    weeks(0, 4).to_parquet(tmp_path / "before.parquet")
+    words = [
+        "monitor",
+        "--data",
+        "week.parquet",
+        "--history",
+        "before.parquet",
+        "--model",
+        "model",
+        "--output",
+        "found",
+    ]
+    done = CliRunner().invoke(payrescue.main, words)
+    assert done.exit_code == 0, done.output
+    assert "train again: no" in done.stdout
+    assert json.loads((tmp_path / "found" / "monitor.json").read_text())["alarm"] is False

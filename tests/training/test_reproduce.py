@@ -25,7 +25,7 @@ def quick(settings):
 
 @pytest.fixture(scope="module")
 def folders(few, quick, tmp_path_factory):
-    """The artefacts of the same training, done twice with another number of threads, and of one with another seed."""
+    """The artefacts of the same training, done twice, and of one with another seed."""
     found = []
     for name, told in (("one", quick), ("two", quick), ("other", replace(quick, seed=8))):
         found.append(tmp_path_factory.mktemp("reproduce") / name)
