@@ -21,6 +21,7 @@ BENCHMARKS = {
     "diagnosis": "benchmarks.diagnosis",
     "policies": "benchmarks.policies",
     "decisions": "benchmarks.decisions",
+    "report": "benchmarks.pages",
     "serving": "benchmarks.serving",
     "anatomy": "benchmarks.anatomy",
 }

@@ -1,7 +1,8 @@
 """`make demo`: the main job on made-up payments, in a folder of its own, by the same commands that you would give.
 
 Simulates payments, trains, serves, asks about one attempt before it is made and again after it has failed, says what
-the answers mean and where the pages for product owners are, and stops what it started. Only `build/demo` is written; the next demo replaces it.
+the answers mean and where the pages for product owners are, and stops what it started. Only `build/demo` is written; the
+next demo replaces it.
 """
 
 from __future__ import annotations
@@ -306,7 +307,9 @@ def main() -> int:
         say("\n".join(about_failure(after, ask(f"{url}/v1/score", after), texts)))
     say("\n6. The pages for product owners, in English and Korean")
     pages_of_the_run(FOLDER / "pages")
-    say(f"open {FOLDER.relative_to(ROOT) / 'pages' / 'index.html'} in a browser: where payments fail, why, and what to change")
+    say(
+        f"open {FOLDER.relative_to(ROOT) / 'pages' / 'index.html'} in a browser: where payments fail, why, and what to change"
+    )
     say(f"\nThe service is stopped. That was all of it, in {time.monotonic() - began:.0f} s. What to try next:")
     say(
         "  . .venv/bin/activate && cd build/demo    # where the demo's model and data are\n"

@@ -13,7 +13,9 @@ import pytest
 from insights.pages import PAGES, file_of
 from insights.texts import LANGUAGES, Text
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 OPENS_WITHIN_MS = 1000
 TRIES = 4
 EVERY = [(page, language) for page in PAGES for language in LANGUAGES]
@@ -41,7 +43,9 @@ def visit(browser, pages):
     contexts, wrong = [], []
 
     def _visit(page="overview", language="en", address="", **options):
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True} | options)
+        context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True} | options
+        )
         contexts.append(context)
         shown = context.new_page()
         shown.on("pageerror", lambda error: wrong.append(str(error)))
@@ -59,8 +63,8 @@ def visit(browser, pages):
 def drawn(shown):
     """Waits for the charts that are to be seen."""
     shown.wait_for_function(
-        "() => !document.querySelector('.plot') || window.Plotly && [...document.querySelectorAll('.plot')].every(p => p.offsetParent === null"
-        " || p.querySelector('.main-svg'))",
+        "() => !document.querySelector('.plot') || window.Plotly && [...document.querySelectorAll('.plot')]"
+        ".every(p => p.offsetParent === null || p.querySelector('.main-svg'))",
         timeout=60_000,
     )
     return shown

@@ -46,9 +46,14 @@ def get(folder):
 def test_the_bare_address_leads_to_the_first_page(get):
     answer = get("/insights")
     assert answer.status_code == 307
-    assert str(httpx.URL("http://service/insights").join(answer.headers["location"])) == "http://service/insights/index.html"
+    assert (
+        str(httpx.URL("http://service/insights").join(answer.headers["location"]))
+        == "http://service/insights/index.html"
+    )
     # behind a proxy that serves under a prefix, too
-    assert str(httpx.URL("http://x/pay/insights").join(answer.headers["location"])) == "http://x/pay/insights/index.html"
+    assert (
+        str(httpx.URL("http://x/pay/insights").join(answer.headers["location"])) == "http://x/pay/insights/index.html"
+    )
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,15 @@ class Service:
     def decisions(self, ending=".parquet"):
         self.log.close()
         out = self.folder / f"decisions{ending}"
-        words = ["export-log", "--log", self.url, "--output", str(self.folder / "attempts.csv"), "--decisions", str(out)]
+        words = [
+            "export-log",
+            "--log",
+            self.url,
+            "--output",
+            str(self.folder / "attempts.csv"),
+            "--decisions",
+            str(out),
+        ]
         done = CliRunner().invoke(payrescue.main, words)
         assert done.exit_code == 0, done.output
         assert f"what was suggested is in {out}" in done.stdout
