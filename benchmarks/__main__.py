@@ -24,6 +24,7 @@ BENCHMARKS = {
     "decisions": "benchmarks.decisions",
     "opportunities": "benchmarks.opportunities",
     "experiments": "benchmarks.experiments",
+    "report": "benchmarks.pages",
     "serving": "benchmarks.serving",
     "anatomy": "benchmarks.anatomy",
 }

@@ -1,7 +1,8 @@
 """`make demo`: the main job on made-up payments, in a folder of its own, by the same commands that you would give.
 
 Simulates payments, trains, serves, asks about one attempt before it is made and again after it has failed, says what
-the answers mean and where the pages for product owners are, and stops what it started. Only `build/demo` is written; the next demo replaces it.
+the answers mean and where the pages for product owners are, and stops what it started. Only `build/demo` is written; the
+next demo replaces it.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ def visit(browser, pages):
 def drawn(shown):
     """Waits for the charts that are to be seen."""
     shown.wait_for_function(
-        "() => !document.querySelector('.plot') || window.Plotly && [...document.querySelectorAll('.plot')].every(p => p.offsetParent === null"
-        " || p.querySelector('.main-svg'))",
+        "() => !document.querySelector('.plot') || window.Plotly && [...document.querySelectorAll('.plot')]"
+        ".every(p => p.offsetParent === null || p.querySelector('.main-svg'))",
         timeout=60_000,
     )
     return shown
