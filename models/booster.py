@@ -57,7 +57,7 @@ class Booster:
 
     @classmethod
     def joined(cls, boosters: Sequence[Booster]) -> Booster:
-        """One whose scores are those of all, side by side, walked together."""
+        """One whose scores are those of all, side by side, asked together."""
         self = cls.__new__(cls)
         self.places = np.unique(np.concatenate([one.places for one in boosters]))
         self.columns = len(self.places)
