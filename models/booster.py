@@ -8,7 +8,7 @@ text means is that of LightGBM 4 (src/io/tree.cpp, include/LightGBM/tree.h).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, TypeVar
@@ -42,12 +42,12 @@ class Booster:
     def __init__(self, text: str, places: Sequence[int] | None = None) -> None:
         try:
             head, *blocks = text.partition("\nend of trees")[0].split("\nTree=")
-            told = dict(_lines(head))
+            told = _lines(head)
             self.classes, self.columns = int(told["num_tree_per_iteration"]), int(told["max_feature_idx"]) + 1
             if places is not None and len(places) != self.columns:
                 raise ArtifactMismatch(f"the trees are over {self.columns} features, not {len(places)}")
             self.places = np.arange(self.columns) if places is None else np.array(places, np.int64)
-            trees = [dict(_lines(block)) for block in blocks] if "average_output" not in head.splitlines() else []
+            trees = [_lines(block) for block in blocks] if "average_output" not in head.splitlines() else []
             self.iterations, left = divmod(len(trees), self.classes)
             self._ask(_questions(trees, self.places, self.classes))
         except (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError):
@@ -57,7 +57,7 @@ class Booster:
 
     @classmethod
     def joined(cls, boosters: Sequence[Booster]) -> Booster:
-        """One whose scores are those of all, side by side, walked together."""
+        """One whose scores are those of all, side by side, asked together."""
         self = cls.__new__(cls)
         self.places = np.unique(np.concatenate([one.places for one in boosters]))
         self.columns = len(self.places)
@@ -184,8 +184,5 @@ def _pieces(inner: Array, left: Array, right: Array, leaf_values: Array) -> Tree
     return Tree(piece, mask, values[:ends], leads[:ends], leaves[:pieces], roots)
 
 
-def _lines(block: str) -> Iterator[tuple[str, str]]:
-    for line in block.splitlines():
-        name, equals, value = line.partition("=")
-        if equals:
-            yield name, value
+def _lines(block: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in block.splitlines() if "=" in line)

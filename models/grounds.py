@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from math import log
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ FEW = 30
 
 _LEAST_MOVE = 0.02  # in log-odds: less than half a point of probability moves nobody
 _TINY = 1e-9
-_MONTH = 2
+_MONTH, _MONTH_US = 2, 2_592_000_000_000  # 30 days
 _WAY_AND_METHOD = [7, 3]
 _KEYS_READ = {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
 _PLACES_READ = [*_KEYS_READ.values()]
@@ -96,12 +97,12 @@ class Chances(list[float]):
     def _seen(self) -> list[list[float]]:
         """How many attempts of each candidate's way and of its method were seen, fading by half in 30 days."""
         looked = self._asked.looked
-        pairs = looked.keys[:, _WAY_AND_METHOD]  # no part of these names can be missing
-        created = np.array([attempt["created_at"] for attempt in self._asked.attempts])[:, None]
-        hours = np.maximum(created - looked.times[pairs], 0) / 3.6e9
-        faded = looked.sums[:, _MONTH].sum(axis=-1)[pairs] * np.exp2(-hours / 720.0)
-        found: list[list[float]] = faded.tolist()
-        return found
+        pairs = looked.keys[:, _WAY_AND_METHOD].tolist()  # no part of these names can be missing
+        seen, times = looked.sums[:, _MONTH].sum(axis=-1).tolist(), looked.times.tolist()
+        return [
+            [seen[slot] * 2.0 ** (min(times[slot] - attempt["created_at"], 0) / _MONTH_US) for slot in pair]
+            for pair, attempt in zip(pairs, self._asked.attempts, strict=True)
+        ]
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
@@ -116,10 +117,9 @@ class Chances(list[float]):
         if not told:
             return ()
         rows = np.where(members[told], theirs, ours)
-        without = np.clip(asked.model.success_probability(rows, few=True), _TINY, 1.0 - _TINY)
-        mine = min(max(self[place], _TINY), 1.0 - _TINY)
-        moved = np.log(mine / (1.0 - mine)) - np.log(without / (1.0 - without))
-        order = np.argsort(-moved, kind="stable")[:MOST_REASONS]
+        mine = _log_odds(self[place])
+        moved = [mine - _log_odds(without) for without in asked.model.success_probability(rows, few=True).tolist()]
+        order = sorted(range(len(moved)), key=lambda i: -moved[i])[:MOST_REASONS]
         return tuple(str(texts[told[i]]) for i in order if moved[i] > _LEAST_MOVE)
 
     def _sides(self, *places: int) -> list[Side]:
@@ -142,6 +142,11 @@ class Chances(list[float]):
             Side(asked.attempts[place], of_side, dict(zip(columns, counted, strict=True)))
             for place, of_side, counted in zip(places, seen, tries, strict=True)
         ]
+
+
+def _log_odds(probability: float) -> float:
+    inside = min(max(probability, _TINY), 1.0 - _TINY)
+    return log(inside / (1.0 - inside))
 
 
 @cache

@@ -240,7 +240,7 @@ class OutcomeModel:
 
 
 class _Together(NamedTuple):
-    """Heads with one walk: their trees, the weights and biases of their calibrations, and their curves."""
+    """Heads that are asked together: their trees, the weights and biases of their calibrations, and their curves."""
 
     booster: Booster
     weights: Array

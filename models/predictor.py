@@ -214,7 +214,7 @@ class Predictor:
     def _success_of(self, matrix: npt.NDArray[np.float32], attempt: Mapping[str, Any]) -> list[float]:
         """P(success) of each row; with them, the outcome of the attempt that is asked about is told, as it will be asked for.
 
-        One row more in a walk costs a quarter of a walk of its own.
+        One row more among those that are asked about costs a fifth of asking about it alone.
         """
         last, model = self._last[0], self._model
         if model.tells_all and last is not None and last.attempt is attempt and last.past is self._past:

@@ -195,3 +195,36 @@ class TestResolve:
         monkeypatch.setattr(registry, "error_code", "INTERNAL_ERROR")
         assert resolve.main(["models:/payrescue@challenger"]) == 1
         assert capsys.readouterr().err == "MlflowException\n"
+
+
+def imported(code):
+    """Top-level names of the modules that a new interpreter has after some code."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_what_starts_the_workers_imports_none_of_what_serves():
+    found = imported("import serving.service")
+    assert "serving.keeper" in found
+    assert not found & {"numba", "sqlalchemy", "models.engine", "serving.app", "mlflow", "pandas"}
+
+
+def test_numba_comes_without_scipys_linear_algebra_which_may_be_imported_later():
+    without = imported("from serving.loading import _import_numba; _import_numba()")
+    assert "numba.np.arraymath" in without
+    assert "scipy.linalg" not in without
+    assert "scipy.linalg" in imported("from serving.loading import _import_numba; _import_numba(); import scipy.linalg")
+
+
+def test_a_log_that_is_as_it_should_be_is_seen_without_sqlalchemy(tmp_path):
+    from serving.log_store import LogStore
+
+    url = f"sqlite:///{tmp_path}/log.db"
+    check = f"from serving.log_commands import check_log; check_log({url!r})"
+    assert "sqlalchemy" not in imported(check)
+    store = LogStore(url)
+    store.prepare()
+    store.close()
+    assert "sqlalchemy" not in imported(check)

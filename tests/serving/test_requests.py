@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from features.columns import Column
 from features.errors import BadInput
 from serving.requests import MOST_CANDIDATES, MOST_FAULTS, MOST_PREVIOUS, RequestReader
+from serving.values import MOST_TAKEN
 
 PAN = "4111111111111111"
 reader = RequestReader()
@@ -280,3 +281,22 @@ def test_whatever_comes_is_refused_with_pointers_and_without_a_card_number(raw):
     for fault in caught.value.faults:
         assert PAN not in f"{fault}{fault.pointer}"
         assert fault.seen is None
+
+
+def test_what_was_refused_is_refused_again_and_what_was_taken_is_taken_again(question, now):
+    again = RequestReader()
+    for _ in range(2):
+        question["attempt"]["issuer"] = "bank of nowhere"
+        assert again.read(question, now=now).attempt["issuer"] == "bank of nowhere"
+        for refused in (PAN, "\n", "123456789", 7, True, ["bank of nowhere"]):
+            question["attempt"]["issuer"] = refused
+            with pytest.raises(BadInput, match="issuer"):
+                again.read(question, now=now)
+
+
+def test_no_more_texts_are_remembered_than_have_a_place(question, now):
+    again = RequestReader()
+    for i in range(MOST_TAKEN + 5):
+        question["attempt"]["route"] = f"route {i}"
+        assert again.read(question, now=now).attempt["route"] == f"route {i}"
+    assert len(again._attempt["route"].taken) <= MOST_TAKEN
