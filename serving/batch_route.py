@@ -12,6 +12,7 @@ import msgspec
 from features.errors import BadInput, Fault
 from models.engine import ScoreRequest
 from serving.gate import Gate
+from serving.lineup import Lineup
 from serving.problems import invalid
 from serving.requests import MOST_FAULTS, RequestReader
 from serving.scoring import Scoring, Timing
@@ -29,19 +30,19 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class BatchRoute:
     """Answers arrays of at most `most` questions, one batch after another."""
 
-    def __init__(
-        self, reader: RequestReader, scoring: Scoring, gate: Gate, clock: Callable[[], int], *, most: int
-    ) -> None:
-        self._reader, self._scoring, self._gate, self._clock, self._most = reader, scoring, gate, clock, most
+    def __init__(self, scoring: Scoring, gate: Gate, clock: Callable[[], int], *, most: int) -> None:
+        self._scoring, self._gate, self._clock, self._most = scoring, gate, clock, most
 
-    async def answer(self, body: bytes, request_id: str, since: float, deadline_s: float) -> list[dict[str, Any]]:
+    async def answer(
+        self, reader: RequestReader, lineup: Lineup, body: bytes, request_id: str, since: float, deadline_s: float
+    ) -> list[dict[str, Any]]:
         """The answers in the order of the questions; `since` is of time.perf_counter. Raises Problem: 400, 422, 503."""
         parts = self._parts(body)
         weight = min(max(len(parts), len(body) // _BYTES_A_QUESTION, 1), self._most)
         async with self._gate.together(weight, self._most):
             now = self._clock()
-            requests = await self._read(parts, now)
-            lineup, timing = self._scoring.lineup(), Timing(now, since, deadline_s)
+            requests = await self._read(reader, parts, now)
+            timing = Timing(now, since, deadline_s)
             answers, breathed = [], time.perf_counter()
             for i, request in enumerate(requests):
                 if time.perf_counter() - breathed > _BREATH_S:
@@ -61,13 +62,13 @@ class BatchRoute:
             raise invalid(BadInput("request", [Fault("body", wanted, pointer="")]))
         return parts
 
-    async def _read(self, parts: Sequence[Any], now: int) -> list[ScoreRequest]:
+    async def _read(self, reader: RequestReader, parts: Sequence[Any], now: int) -> list[ScoreRequest]:
         requests: list[ScoreRequest] = []
         faults: list[Fault] = []
         for first in range(0, len(parts), _READ):
             some = [_whole(part) for part in parts[first : first + _READ]]
             try:
-                requests += self._reader.read_batch(some, now=now, most=_READ)
+                requests += reader.read_batch(some, now=now, most=_READ)
             except BadInput as bad:
                 faults += [_moved(fault, first) for fault in bad.faults]
             await self._gate.give_way()
