@@ -111,7 +111,9 @@ def figures() -> list[Figure]:
     found = [
         at_most("in process: what a request pays more", live - bare, "µs", 50.0, "of an answer of about 1,000"),
         at_most(f"in process: filled from {OUTCOMES:,} outcomes, CPU", filled, "s", 5.0),
-        at_most("in process: the same from what was kept when the service last ran", starting, "s", 0.5, f"{size:.0f} MB"),
+        at_most(
+            "in process: the same from what was kept when the service last ran", starting, "s", 0.5, f"{size:.0f} MB"
+        ),
         Figure("in process: keeping it, beside the requests", keeping, "s"),
     ]
     program = shutil.which("redis-server")
