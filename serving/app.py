@@ -114,9 +114,7 @@ class App:
         self._insights = InsightPages(Path(self._settings.insights) if self._settings.insights is not None else None)
         self._documents: tuple[Sequence[Column], Plain, Plain] | None = None
         self.gate = Gate(self._settings.most_waiting)
-        self._batches = BatchRoute(
-            self._readers.requests, self._scoring, self.gate, clock, most=self._settings.most_batch
-        )
+        self._batches = BatchRoute(self._scoring, self.gate, clock, most=self._settings.most_batch)
         self.draining = False
         """Whether the service is about to leave: it says so at `/readyz`, and asks clients to come back elsewhere."""
         self._routes: dict[str, tuple[str, Route]] = {
@@ -247,7 +245,9 @@ class App:
     async def _score_batch(self, call: Call) -> Any:
         deadline_s = self._deadline(call, endless=True)
         body = await read_body(call.scope, call.receive, self._settings.most_batch_bytes)
-        return await self._batches.answer(body, call.request_id, call.started, deadline_s)
+        lineup = self._scoring.lineup()
+        reader = self._readers.requests(lineup.extra)
+        return await self._batches.answer(reader, lineup, body, call.request_id, call.started, deadline_s)
 
     def _deadline(self, call: Call, *, endless: bool = False) -> float:
         """Seconds that a request has: by its `X-Deadline-Ms`, else by the settings, or as long as it takes."""

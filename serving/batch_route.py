@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from features.columns import Column
 from features.errors import BadInput, Fault
 from models.engine import ScoreRequest
 from serving.gate import Gate
+from serving.lineup import Lineup
 from serving.problems import invalid
 from serving.requests import MOST_FAULTS, RequestReader
 from serving.scoring import Scoring, Timing
@@ -28,30 +28,21 @@ _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class BatchRoute:
-    """Answers arrays of at most `most` questions, one batch after another.
+    """Answers arrays of at most `most` questions, one batch after another."""
 
-    `reader_of` gives what reads questions that may have these columns beside the contract's.
-    """
+    def __init__(self, scoring: Scoring, gate: Gate, clock: Callable[[], int], *, most: int) -> None:
+        self._scoring, self._gate, self._clock, self._most = scoring, gate, clock, most
 
-    def __init__(
-        self,
-        reader_of: Callable[[Sequence[Column]], RequestReader],
-        scoring: Scoring,
-        gate: Gate,
-        clock: Callable[[], int],
-        *,
-        most: int,
-    ) -> None:
-        self._reader_of, self._scoring, self._gate, self._clock, self._most = reader_of, scoring, gate, clock, most
-
-    async def answer(self, body: bytes, request_id: str, since: float, deadline_s: float) -> list[dict[str, Any]]:
+    async def answer(
+        self, reader: RequestReader, lineup: Lineup, body: bytes, request_id: str, since: float, deadline_s: float
+    ) -> list[dict[str, Any]]:
         """The answers in the order of the questions; `since` is of time.perf_counter. Raises Problem: 400, 422, 503."""
         parts = self._parts(body)
         weight = min(max(len(parts), len(body) // _BYTES_A_QUESTION, 1), self._most)
         async with self._gate.together(weight, self._most):
             now = self._clock()
-            lineup, timing = self._scoring.lineup(), Timing(now, since, deadline_s)
-            requests = await self._read(self._reader_of(lineup.extra), parts, now)
+            requests = await self._read(reader, parts, now)
+            timing = Timing(now, since, deadline_s)
             answers, breathed = [], time.perf_counter()
             for i, request in enumerate(requests):
                 if time.perf_counter() - breathed > _BREATH_S:

@@ -135,7 +135,7 @@ class KeptUp:
         try:
             self._newest = self._fold.latest()
             self.without_log = not self.without_store
-        except LogUnavailable:
+        except Exception:  # whatever it is, the thread is to go on
             self.without_log = True
 
 

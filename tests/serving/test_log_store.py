@@ -179,6 +179,15 @@ def test_another_outcome_of_the_same_attempt_conflicts_and_nothing_of_its_reques
     assert [row.attempt_id for row in rows(store, OUTCOMES)] == ["a1"]
 
 
+def test_an_attempt_that_was_told_otherwise_conflicts_and_one_that_was_not_told_does_not(store, decided):
+    attempt = decided().request.attempt
+    assert tell(store, outcome(attempt=attempt)).accepted == 1
+    refused = tell(store, outcome(attempt={**attempt, "amount_minor": 1}))
+    assert isinstance(refused, OutcomeConflict)
+    assert list(refused.differing[0][1]) == ["attempt"]
+    assert tell(store, outcome()).duplicates == 1
+
+
 def test_a_request_that_is_refused_does_not_hinder_others(store):
     conflicting = Telling([outcome("a2"), outcome(outcome="technical", reason=None)])
     results = store.write([], [Telling([outcome()]), conflicting, Telling([outcome("a3")])], told_at=RESOLVED)

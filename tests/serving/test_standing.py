@@ -142,3 +142,17 @@ def test_a_state_that_cannot_be_kept_for_want_of_the_log_ends_all_the_same(state
     folded.error = LogUnavailable("no")
     state.close()
     assert folded.closed == 1
+
+
+@pytest.mark.parametrize(("deadline_ms", "asked"), [("60000", 1), ("0", 0)])
+def test_past_its_deadline_a_request_does_not_wait_for_the_state(send, question, state, folded, deadline_ms, asked):
+    seen = []
+
+    async def past(request, engine):
+        seen.append(request)
+        return
+
+    folded.past = past
+    app = App(Engine(None), models=Fixed(Served(Engine(None), state=state)), clock=lambda: 1_767_700_000_000_000)
+    assert send(app, "POST", "/v1/score", question, headers={"x-deadline-ms": deadline_ms}).status_code == 200
+    assert len(seen) == asked

@@ -1,8 +1,11 @@
 """The state in process, kept from one start to the next: the same as if all of the log were read, or not taken at all."""
 
 import asyncio
+import hashlib
+import io
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -193,11 +196,16 @@ class TestNotTaken:
         path.write_bytes(path.read_bytes()[:left])
         assert MemoryState(log, base(), kept=kept).follow() == 20
 
-    def test_one_of_another_artefact(self, log, kept, path):
-        other = base()
-        other.encoder.usual_log2["KRW"] = 4.0
-        assert MemoryState(log, other, kept=kept).follow() == 20
-        assert MemoryState(log, None, kept=kept).follow() == 20
+    @pytest.mark.parametrize("other", ["encoder", "until", "sums", "none"])
+    def test_one_of_another_artefact(self, log, kept, path, other):
+        made = base()
+        if other == "encoder":
+            made.encoder.usual_log2["KRW"] = 4.0
+        elif other == "until":
+            made.history.until -= 1
+        elif other == "sums":
+            made.history.sums[0, 0, 0] += 1e-9
+        assert MemoryState(log, None if other == "none" else made, kept=kept).follow() == 20
 
     def test_one_that_another_log_has_written(self, log_of, kept, path):
         log = log_of(*(ended(n, T0 + n * HOUR) for n in range(101, 131)))
@@ -211,17 +219,19 @@ class TestNotTaken:
         path.rename(path.with_name(path.name.replace("-20-", "-19-")))
         assert MemoryState(log, base(), kept=kept).follow() == 20
 
-    def test_one_that_would_execute_something(self, log, kept, path):
-        import hashlib
-        import io
+    def test_one_that_would_execute_something(self, log, kept, path, tmp_path):
+        class Executes:
+            def __reduce__(self):
+                return Path.touch, (tmp_path / "executed",)
 
         raw = io.BytesIO()
-        np.savez(raw, stands=np.array([print], dtype=object))
+        np.savez(raw, stands=np.array([Executes()], dtype=object))
         digest = hashlib.sha256(raw.getvalue()).hexdigest()
         artefact = path.name.partition("-")[0]
         path.unlink()
         path.with_name(f"{artefact}-20-{digest}.state").write_bytes(raw.getvalue())
         assert MemoryState(log, base(), kept=kept).follow() == 20
+        assert not (tmp_path / "executed").exists()
 
 
 class TestTheFolder:
