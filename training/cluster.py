@@ -55,7 +55,7 @@ def connected(scheduler: str | None, tell: Tell) -> Iterator[Any]:
             yield client
         return
     try:
-        client = Client(scheduler, timeout="15s")
+        client = Client(scheduler, timeout="30s")
     except (OSError, ValueError):
         allowed = "the address of a Dask scheduler that answers, such as tcp://host:8786"
         raise BadInput("--scheduler", message=f"{scheduler!r}: want {allowed}") from None
