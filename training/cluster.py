@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,13 +51,13 @@ def connected(scheduler: str | None, tell: Tell) -> Iterator[Any]:
     if scheduler is None:
         tell(f"a Dask cluster of {os.cpu_count()} workers on this machine")
         with (
-            LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None) as cluster,
+            LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster,
             Client(cluster) as client,
         ):
             yield client
         return
     try:
-        client = Client(scheduler, timeout="15s")
+        client = Client(scheduler, timeout="30s")
     except (OSError, ValueError):
         allowed = "the address of a Dask scheduler that answers, such as tcp://host:8786"
         raise BadInput("--scheduler", message=f"{scheduler!r}: want {allowed}") from None
@@ -116,8 +117,7 @@ def scan(
             raise BadInput(
                 source, message="--engine dask reads a Parquet file, or a folder of them, that workers can see"
             )
-        after = len(batches) and batches[-1].first + len(batches[-1])
-        batches += [_moved(batch, after) for batch in found]
+        batches += found
     if mapping is not None and mapping.payments is not None:
         raise BadInput(mapping.name, message="payments: --engine dask wants payment_id in the data, or in the mapping")
     submit = partial(client.submit, pure=False)
@@ -129,9 +129,10 @@ def scan(
         check_together([one for one in seen if one.batch.source == source], for_training=for_training)
     n_parts = max(len(client.ncores()), -(-sum(map(len, batches)) // _ROWS_OF_A_PART), 1)
     parts = _parts(seen, n_parts)
+    firsts = np.cumsum([0, *map(len, batches)]).tolist()
     split = [
-        submit(_split_up, table, parts[batch.first : batch.first + len(batch)], n_parts, batch.first)
-        for batch, table in zip(batches, tables, strict=True)
+        submit(_split_up, table, parts[first:after], n_parts, first)
+        for table, (first, after) in zip(tables, pairwise(firsts), strict=True)
     ]
     others = submit(_together, [submit(_others_of, one) for one in split])
     return Parted(
@@ -168,10 +169,6 @@ def owners_of(seen: Sequence[Seen]) -> Array:
 def _parts(seen: Sequence[Seen], n_parts: int) -> Array:
     parts: Array = (owners_of(seen) % np.uint64(n_parts)).astype(np.uint16)
     return parts
-
-
-def _moved(batch: Batch, rows: int) -> Batch:
-    return replace(batch, first=batch.first + rows)
 
 
 def _told(batch: Batch, table: pd.DataFrame) -> tuple[Seen, int]:

@@ -89,7 +89,7 @@ def _both(client: Any, data: str, mapping: str | None, history: str | None, now:
     before = [history] if history is not None and history != data else []
     parted = scan(client, [*before, data], names, now=now)
     ids = np.concatenate([one.attempt for one in parted.seen])
-    first = next(batch.first for batch in parted.batches if batch.source == data)
+    first = sum(len(batch) for batch in parted.batches if batch.source != data)
     return parted, _Asked(first, np.flatnonzero(np.isin(ids[:first], ids[first:])), history is not None)
 
 
