@@ -16,7 +16,7 @@ from training.console import progress
 from training.output import want_table as _want_table
 from training.output import write_table as _write
 from training.output import write_text as _write_text
-from training.own import own_of_models, own_of_training
+from training.own import own_of_models, own_of_training, store_is_there
 from training.settings import TrainSettings, read_settings
 
 if TYPE_CHECKING:
@@ -71,10 +71,10 @@ def train(data: str, query: str | None, mapping: str | None, config: Path | None
         from training.train import check_enough
         from training.train import train as fit
 
-        where = tracking.store()
         now, own = datetime.now(UTC), own_of_training(settings)
         table = read_attempts(data, mapping, now=now, query=query, for_training=True, extra=own, progress=tell)
         check_enough(table, tracking.without_password(data))
+        where = tracking.store()
         with tracking.run(settings) as active:
             trained = fit(table, settings, tell)
             tell("logging to MLflow")
@@ -186,8 +186,10 @@ def evaluate(
         from training import tracking
         from training.evaluate import evaluate as judge
 
-        tracking.store()
-        other = tracking.fetch(against)[0] if against else None
+        other = None
+        if against:
+            tracking.store()
+            other = tracking.fetch(against)[0]
         table, past, artefact = _given(data, query, mapping, history, model, tell, *([other] if other else []))
         found = judge(artefact, table, past=past, against=other)
         if output is not None:
@@ -237,12 +239,16 @@ def _given(
     from features.attempts import read_attempts
     from training import tracking
 
-    now = datetime.now(UTC)
-    tracking.store()
-    artefact = tracking.fetch(model)[0]
-    extra = own_of_models(artefact, *others)
+    now, artefact = datetime.now(UTC), None
+    if store_is_there() or Path(model).is_dir():
+        tracking.store()
+        artefact = tracking.fetch(model)[0]
+    extra = own_of_models(*([artefact] if artefact is not None else []), *others)
     table = read_attempts(data, mapping, now=now, query=query, extra=extra, progress=tell)
     past = read_attempts(history, mapping, now=now, extra=extra, progress=tell) if history else None
+    if artefact is None:  # what is wrong with the data comes first
+        tracking.store()
+        artefact = tracking.fetch(model)[0]
     return table, past, artefact
 
 
