@@ -152,4 +152,5 @@ def draw_trials(trials: Sequence[Mapping[str, Any]]) -> Any:
     axis.set_xlabel("trial; dashed: the settings that it began with")
     axis.set_ylabel("mean log loss over the folds, nats")
     axis.set_title("Did the search find better settings?")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
