@@ -19,7 +19,7 @@ from training.output import want_engine
 from training.output import want_table as _want_table
 from training.output import write_table as _write
 from training.output import write_text as _write_text
-from training.own import own_of_models
+from training.own import own_of_models, store_is_there
 from training.settings import TrainSettings, read_settings
 
 if TYPE_CHECKING:
@@ -255,8 +255,10 @@ def evaluate(
         from training import tracking
         from training.evaluate import evaluate as judge
 
-        tracking.store()
-        other = tracking.fetch(against)[0] if against else None
+        other = None
+        if against:
+            tracking.store()
+            other = tracking.fetch(against)[0]
         table, past, artefact = _given(data, query, mapping, history, model, tell, *([other] if other else []))
         found = judge(artefact, table, past=past, against=other)
         if output is not None:
@@ -325,12 +327,16 @@ def _given(
     from features.attempts import read_attempts
     from training import tracking
 
-    now = datetime.now(UTC)
-    tracking.store()
-    artefact = tracking.fetch(model)[0]
-    extra = own_of_models(artefact, *others)
+    now, artefact = datetime.now(UTC), None
+    if store_is_there() or Path(model).is_dir():
+        tracking.store()
+        artefact = tracking.fetch(model)[0]
+    extra = own_of_models(*([artefact] if artefact is not None else []), *others)
     table = read_attempts(data, mapping, now=now, query=query, extra=extra, progress=tell)
     past = read_attempts(history, mapping, now=now, extra=extra, progress=tell) if history else None
+    if artefact is None:  # what is wrong with the data comes first
+        tracking.store()
+        artefact = tracking.fetch(model)[0]
     return table, past, artefact
 
 

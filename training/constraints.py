@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from features.columns import CATEGORIES
 from features.definitions import GROUPS
 from features.errors import BadInput, Fault
 from features.own import OwnColumn, all_features
-from models.heads import STAGES
 
 __all__ = ["HEADS", "left_out", "read_monotone"]
 
-HEADS = ("success", *STAGES)
+HEADS = ("success", *CATEGORIES)
 """The heads whose answer can be held. `success` is P(success) as it is served, so that it holds every stage, too."""
 
 _SIGNS = {"increasing": 1, "decreasing": -1}
@@ -60,7 +60,7 @@ def _by_head(where: str, asked: object, faults: list[Fault]) -> Iterator[tuple[s
             sign = _SIGNS[str(direction)]
             yield head, sign
             if head == "success":
-                yield from ((stage, -sign) for stage in STAGES)
+                yield from ((stage, -sign) for stage in CATEGORIES)
 
 
 def left_out(told: str, own: tuple[OwnColumn, ...] = ()) -> frozenset[str]:

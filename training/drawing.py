@@ -128,9 +128,11 @@ def draw_ablation(rows: Sequence[Mapping[str, Any]]) -> Any:
     axis.axvline(0.0, color=INK, lw=1)
     labels = [fill(f"{row['group']} ({row['features']} features)", 40) for row in shown]
     axis.set_yticks(range(len(shown)), labels, fontsize=9)
-    axis.set_xlabel("change of log loss of success when left out, nats; above zero: it is missed")
+    axis.set_xlabel(
+        "change of log loss of success when left out, nats; above zero: it is missed\n"
+        "95 % intervals: blue by payments, grey by the spread of the folds"
+    )
     axis.set_title("Which groups of features are missed?")
-    figure.text(0.01, -0.03, "Blue: 95 % interval by payments. Grey: by the spread of the folds.", fontsize=9)
     return figure
 
 
@@ -152,4 +154,5 @@ def draw_trials(trials: Sequence[Mapping[str, Any]]) -> Any:
     axis.set_xlabel("trial; dashed: the settings that it began with")
     axis.set_ylabel("mean log loss over the folds, nats")
     axis.set_title("Did the search find better settings?")
+    axis.xaxis.get_major_locator().set_params(integer=True)
     return figure

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.columns import Column
@@ -12,7 +14,7 @@ from training.settings import TrainSettings
 if TYPE_CHECKING:
     from models.artefact import Artefact
 
-__all__ = ["own_of_models", "own_of_training"]
+__all__ = ["own_of_models", "own_of_training", "store_is_there"]
 
 
 def own_of_models(*models: Artefact) -> tuple[Column, ...]:
@@ -32,10 +34,18 @@ def own_of_training(settings: TrainSettings) -> tuple[Column, ...]:
     from training import tracking
 
     declared = as_columns(settings.own)
-    if not tracking.store_is_there():
+    if not store_is_there():
         return declared  # and none is made before the attempts are known to be good
     tracking.store()
     champion, _, _ = tracking.champion(settings.model_name)
     theirs = own_of_models(champion) if champion is not None else ()
     names = {column.name for column in declared}
     return (*declared, *(replace(column, for_training=False) for column in theirs if column.name not in names))
+
+
+def store_is_there() -> bool:
+    """Whether MLflow's store may know a model already. Asking where there is none would make one, before the data is read."""
+    from training.tracking import DEFAULT_STORE
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()

@@ -95,8 +95,8 @@ def dry_run(source: Source) -> None:
 
     settings = _settings(source)
     with progress("looking") as (tell, _):
-        where = tracking.store()
         table = _read(source, settings, tell)
+        where = tracking.store()
         found = foreseen(table, settings, tell)
     lines = as_text(found, settings)
     lines.append(f"tracked at: {where}, experiment {settings.experiment}; a new version of {settings.model_name}")
@@ -118,9 +118,9 @@ def backtest(source: Source, against: Path | None, output: Path | None) -> None:
     settings = _settings(source)
     other = _alike(read_settings(against), settings) if against is not None else None
     with progress("backtest") as (tell, far):
-        where = tracking.store()
         declared = [column.column for column in other.own] if other is not None else []
         table = _read(source, settings, tell, declared)
+        where = tracking.store()
         data = _prepared(table, settings)
         with tracking.run(settings) as active:
             mlflow.log_params(asdict(settings))
@@ -182,8 +182,8 @@ def ablate(source: Source, groups: str | None, output: Path | None) -> None:
     if strange:
         raise BadInput("--groups", [Fault("group", f"one of {', '.join(known)}", seen=name[:40]) for name in strange])
     with progress("ablation") as (tell, far):
-        where = tracking.store()
         data = _prepared(_read(source, settings, tell), settings)
+        where = tracking.store()
         with tracking.run(settings) as active:
             mlflow.log_params(asdict(settings))
             found = run(data, settings, asked, tell, far)
@@ -226,8 +226,8 @@ def tune(source: Source, trials: int, timeout_s: float | None, storage: str | No
         raise BadInput("--trials", [Fault("trials", "1 or more", seen=str(trials))])
     settings = replace(_settings(source), select_below_rows=0)  # features are chosen once, in the training that follows
     with progress("tuning") as (tell, far):
-        where = tracking.store()
         data = _prepared(_read(source, settings, tell), settings)
+        where = tracking.store()
         study = open_study(storage or beside(os.environ["MLFLOW_TRACKING_URI"]), data, settings)
         before = len(study.trials)
         if before:

@@ -37,7 +37,6 @@ __all__ = [
     "publish_card",
     "recorded",
     "store",
-    "store_is_there",
     "track",
     "without_password",
 ]
@@ -60,12 +59,6 @@ class Logged:
     run_id: str
     version: str
     card: Mapping[str, Any]
-
-
-def store_is_there() -> bool:
-    """Whether anything can be tracked yet: a file that SQLite is yet to make holds nothing. Of a server it is not asked."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI", DEFAULT_STORE)
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
 
 
 def store() -> str:

@@ -12,9 +12,11 @@ from features.own import OwnColumn, all_features
 from models.artefact import save
 from models.heads import STAGES
 from models.predictor import Predictor
-from models.tables import fields_of, score_table
+from models.tables import fields_of, recommend_table, score_table
+from training import tracking
 from training.constraints import left_out, read_monotone
 from training.fit import Recipe, fit_head
+from training.own import own_of_training
 from training.settings import TrainSettings, as_config, read_settings
 from training.train import prepare, train
 
@@ -100,6 +102,18 @@ def test_own_columns_work_through_training_and_score(held, told):
     assert held.report["importances"]["success"]["wobble"] > 0.05
 
 
+def test_recommendations_go_by_own_columns(held, told):
+    late = told.tail(300)
+    late = late[late["outcome"] != "success"].tail(20).reset_index(drop=True)
+    candidates = pd.DataFrame({"attempt_id": late["attempt_id"], "candidate_id": "c", "method": "quick_pay"})
+    candidates["candidate_id"] += late["attempt_id"]
+    low, high = (
+        recommend_table(held.artefact, late.assign(wobble=value), candidates)["success_probability"].mean()
+        for value in (0.0, 10.0)
+    )
+    assert high > low + 0.1
+
+
 def test_what_is_left_out_is_used_by_no_head(held):
     for name, found in held.report["importances"].items():
         assert not {"hour", "weekend", "form_seconds"} & set(found), name
@@ -137,6 +151,20 @@ def test_own_columns_can_be_held_and_left_out():
 def test_what_is_no_feature_cannot_be_left_out(name):
     with pytest.raises(BadInput, match=f"leave_out '{name}'"):
         TrainSettings(leave_out=name)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_training_reads_its_own_columns_and_those_of_the_champion_as_far_as_they_are_there(
+    held, monkeypatch, tmp_path, there
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(tracking, "store", lambda: "")
+    monkeypatch.setattr(tracking, "champion", lambda name: (held.artefact, "1", None))
+    if there:
+        (tmp_path / "mlflow.db").touch()
+    asked = TrainSettings(own_columns="{wobble: {label: a wobble, group: form, kind: categorical}}")
+    found = [(column.name, column.type, column.for_training) for column in own_of_training(asked)]
+    assert found == [("wobble", "category", True), *([("tier", "category", False)] if there else [])]
 
 
 def test_a_settings_file_comes_back_as_it_was_written(asked, tmp_path):
