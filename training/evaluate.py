@@ -32,8 +32,7 @@ def evaluate(
 
     `warning` says so if the model has learnt from some of these attempts. Raises BadInput without outcomes to judge by.
     """
-    rows = artefact.encoder.from_table(table)
-    outcome = rows.outcome
+    outcome = artefact.encoder.from_table(table).outcome
     known = outcome >= 0
     if known.sum() < 30 or len(np.unique(outcome[known] == 0)) < 2:
         raise BadInput(
@@ -55,7 +54,7 @@ def evaluate(
     if against is not None:
         theirs = against.outcome_model().outcome_probability(matrix_of(against, table, past)[known])
         found["against"] = _plain(compare(judged, told, theirs))
-        slices = compare_slices(judged, told, theirs, slices_of(table, rows, known), seed=seed)
+        slices = compare_slices(judged, told, theirs, slices_of(table, artefact.encoder, known), seed=seed)
         found["slices"] = [one.as_dict() for one in slices]
     return found
 

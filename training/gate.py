@@ -81,7 +81,7 @@ def judge(
         return Verdict(True, f"the champion can no longer be asked ({error})", {})
     judged = Judged(data.outcome[rows], data.payment[rows], resamples=resamples, seed=seed)
     differences = compare(judged, ours, theirs)
-    slices = compare_slices(judged, ours, theirs, slices_of(data.table, data.rows, rows), seed=seed)
+    slices = compare_slices(judged, ours, theirs, slices_of(data.table, data.encoder, rows), seed=seed)
     said = "; ".join(f"{name.replace('_', ' ')} {found}" for name, found in differences.items())
     worse = [name for name, found in differences.items() if found.low > 0.0]
     better = [name for name, found in differences.items() if found.high < 0.0]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import CATEGORIES
-from features.rows import Rows
+from features.rows import Encoder
 from training.metrics import Estimate, Resampler, auc, bins_of, brier, calibration_error
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ SLICED_BY = ("country", "method", "route", "channel", "issuer", "first_time", "a
 SMALLEST_SLICE = 300
 """Attempts, below which a slice is not told."""
 
+_NEEDED = ("prior_payments", "payment_id", "created_at", "amount_minor", "currency")
 _BANDS = ("under half the usual", "half to twice the usual", "two to four times the usual", "over four times the usual")
 _BAND_EDGES = (-1.0, 1.0, 2.0)  # doublings
 _TINY = 1e-12
@@ -175,22 +176,20 @@ def compare(judged: Judged, probabilities: Array, others: Array) -> dict[str, Es
     return found
 
 
-def slices_of(table: pd.DataFrame, rows: Rows, wanted: Array) -> dict[str, Array]:
+def slices_of(table: pd.DataFrame, encoder: Encoder, wanted: Array) -> dict[str, Array]:
     """What each attempt `wanted` (a mask, or positions) is told apart by, for each of SLICED_BY that the table tells of.
 
-    `rows` are the table's. Amounts are put into bands against the usual one in their currency, since money has no other
-    common measure.
+    Amounts are put into bands against the usual one in their currency, since money has no other common measure.
     """
-    here = table[[name for name in (*SLICED_BY, "prior_payments") if name in table]].iloc[
-        np.flatnonzero(wanted) if wanted.dtype == bool else wanted
-    ]
+    rows = np.flatnonzero(wanted) if wanted.dtype == bool else wanted
+    here = table[[name for name in (*SLICED_BY, *_NEEDED) if name in table]].iloc[rows].reset_index(drop=True)
     there = [name for name in SLICED_BY if name in here]
     found = {name: here[name].astype(object).where(here[name].notna(), "(none)").to_numpy() for name in there}
     if "prior_payments" in here:
         first = here["prior_payments"].to_numpy(np.float64, na_value=np.nan)
         found["first_time"] = np.where(np.isnan(first), "unknown", np.where(first == 0, "first time", "returning"))
-    reference = rows.reference[wanted]
-    against = np.log2(np.maximum(rows.numbers[wanted, 0], 1.0) / reference[:, 0]) - reference[:, 1]
+    amounts = encoder.from_table(here[[name for name in _NEEDED if name in here]])
+    against = np.log2(np.maximum(amounts.numbers[:, 0], 1.0) / amounts.reference[:, 0]) - amounts.reference[:, 1]
     bands = np.array(_BANDS, object)[np.searchsorted(_BAND_EDGES, against, side="right").clip(0, len(_BANDS) - 1)]
     found["amount"] = np.where(np.isnan(against), "unknown", bands)
     return found

@@ -57,15 +57,16 @@ SPELLS = (1, 6)
 FORMAT = 1
 """Of the snapshot; another one cannot be compared with."""
 
-_MOST_DAYS = 56
+_MOST_DAYS, _FEWEST_DAYS, _MOST_ATTEMPTS = 56, 15, 2_000_000
 _SMALLEST_SEGMENT = 300
 _LATE = 0.99  # of outcomes have come by then: what is younger is not judged
 
 
 def snapshot_of(trained: Trained) -> dict[str, Any]:
-    """The snapshot of a training, as JSON."""
-    data, judged = trained.data, trained.judged_rows
-    table, rows, encoder = data.table, data.rows, data.encoder
+    """The snapshot of a training, as JSON; of its latest days, up to eight weeks and two million attempts."""
+    encoder = trained.data.encoder
+    table = _latest(trained.data.table)
+    rows = encoder.from_table(table)
     known = rows.resolved != PENDING
     late = int(np.quantile(rows.resolved[known] - rows.created[known], _LATE)) if known.any() else MATURE_US
     maturity = max(MATURE_US, late)
@@ -76,7 +77,13 @@ def snapshot_of(trained: Trained) -> dict[str, Any]:
         inside = (day[one.rows] >= first) & (day[one.rows] < end)
         days, hours = tally(one.bins[inside], len(one.labels), rows.created[one.rows[inside]], first, end - first)
         kept[one.name] = {"labels": one.labels, "edges": one.edges, "days": days.tolist(), "hours": hours.tolist()}
-    segments = segments_of(table.iloc[judged])
+    judged = trained.judged_rows
+    told = residuals(
+        trained.told,
+        trained.judged.outcome,
+        trained.data.rows.created[judged],
+        segments_of(trained.data.table.iloc[judged]),
+    )
     return {
         "format": FORMAT,
         "first_day": first,
@@ -86,23 +93,33 @@ def snapshot_of(trained: Trained) -> dict[str, Any]:
         "delay_s": delays(rows),
         "meanings": meanings(table, encoder, rows),
         "bursts": {name: _usual_bursts(found) for name, found in failing(table, rows).items()},
-        "calibration": residuals(trained.told, trained.judged.outcome, rows.created[judged], segments),
+        "calibration": told,
         "calibration_error": _judged_error(trained.report["quality"]["model"]),
     }
+
+
+def _latest(table: pd.DataFrame) -> pd.DataFrame:
+    """The attempts of the latest weeks, in order of time: as many as tell how days differ, and not more than memory bears."""
+    day = table["created_at"].to_numpy("datetime64[D]").astype(np.int64)
+    ago = day.max() - day
+    by_day = np.bincount(ago, minlength=_MOST_DAYS)
+    days = int(np.clip(np.searchsorted(np.cumsum(by_day), _MOST_ATTEMPTS), _FEWEST_DAYS, _MOST_DAYS))
+    latest: pd.DataFrame = table[ago < days].reset_index(drop=True)
+    return latest
+
+
+def _whole_days(created: Array) -> tuple[int, int]:
+    """The first day, and the one after the last, of those that the attempts cover from morning to night."""
+    begin, end = int(created.min()), int(created.max())
+    first = begin // DAY_US + (begin % DAY_US > BLOCK_US)
+    after = end // DAY_US + (end % DAY_US > DAY_US - BLOCK_US)
+    return (first, after) if after > first else (begin // DAY_US, end // DAY_US + 1)
 
 
 def _judged_error(quality: Mapping[str, Any]) -> dict[str, float]:
     """The calibration error that the model was judged with, of success and over all outcomes, as a share."""
     success = float(quality["success_calibration_error"]["value"])
     return {"success": success, "outcome": float(quality.get("calibration_error", {"value": success})["value"])}
-
-
-def _whole_days(created: Array) -> tuple[int, int]:
-    """The first day, and the one after the last, of those that the attempts cover from morning to night; at most eight weeks."""
-    begin, end = int(created.min()), int(created.max())
-    first = begin // DAY_US + (begin % DAY_US > BLOCK_US)
-    after = end // DAY_US + (end % DAY_US > DAY_US - BLOCK_US)
-    return (max(first, after - _MOST_DAYS), after) if after > first else (begin // DAY_US, end // DAY_US + 1)
 
 
 def unseen(

@@ -407,7 +407,7 @@ def _report(
         ),
     }
     against = {name: compare(judged, told, other) for name, other in others.items()}
-    every = slices_of(data.table, data.rows, test)
+    every = slices_of(data.table, data.encoder, test)
     return {
         "attempts": len(outcome),
         "pending": int((data.rows.outcome < 0).sum()),

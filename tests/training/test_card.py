@@ -26,7 +26,7 @@ def card(trained):
 @pytest.fixture(scope="module")
 def verdict(trained):
     rows = trained.judged_rows
-    slices = slices_of(trained.data.table, trained.data.rows, rows)
+    slices = slices_of(trained.data.table, trained.data.encoder, rows)
     dull = 0.5 * trained.told + 0.5 * trained.told.mean(axis=0)
     found = compare_slices(trained.judged, dull, trained.told, slices, seed=1)
     return Verdict(False, "worse than the champion", {}, found).as_dict()

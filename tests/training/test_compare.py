@@ -116,16 +116,16 @@ def test_a_slice_that_there_is_not_is_told_with_those_that_there_are(setting):
 
 
 def test_every_slice_is_told_of_attempts_and_missing_values_are_one(trained):
-    table, rows = trained.data.table, trained.data.rows
+    table, encoder = trained.data.table, trained.data.encoder
     every = np.ones(len(table), bool)
-    found = slices_of(table, rows, every)
+    found = slices_of(table, encoder, every)
     assert tuple(found) == SLICED_BY
     assert set(found["first_time"]) == {"first time", "returning"}
     assert len(set(found["amount"])) == 4
     assert ((found["issuer"] == "(none)") == table["issuer"].isna()).all()
-    some = slices_of(table, rows, np.array([5, 3]))
+    some = slices_of(table, encoder, np.array([5, 3]))
     assert some["country"].tolist() == table["country"].iloc[[5, 3]].tolist()
-    bare = slices_of(table[["country"]], rows, every)
+    bare = slices_of(table[["country", "payment_id", "created_at", "amount_minor", "currency"]], encoder, every)
     assert set(bare) == {"country", "amount"}
 
 

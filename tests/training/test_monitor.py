@@ -190,10 +190,16 @@ def test_what_is_written_is_json_gauges_and_a_page(quiet, tmp_path):
     assert "train again: no" in list(lines(quiet, "version 1"))
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """The address of a store of MLflow's with nothing in it."""
+    return f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+
+
 @pytest.mark.parametrize("kept", [None, {"format": 0}], ids=["none", "of another format"])
-def test_a_model_without_a_snapshot_is_refused_with_what_to_do(trained, week, tmp_path, monkeypatch, kept):
+def test_a_model_without_a_snapshot_is_refused_with_what_to_do(trained, week, store, tmp_path, monkeypatch, kept):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     save(trained[0], tmp_path / "model")
     if kept is not None:
         add_to(tmp_path / "model", "snapshot.json", kept)
@@ -203,9 +209,9 @@ def test_a_model_without_a_snapshot_is_refused_with_what_to_do(trained, week, tm
     assert "holds no snapshot.json of this version; train again to have one" in done.stderr
 
 
-def test_the_command_writes_what_it_found_and_says_so(trained, weeks, tmp_path, monkeypatch):
+def test_the_command_writes_what_it_found_and_says_so(trained, weeks, store, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     save(trained[0], tmp_path / "model")
     add_to(tmp_path / "model", "snapshot.json", trained[1])
     weeks(4, 5).to_parquet(tmp_path / "week.parquet")

@@ -15,12 +15,12 @@ from training.train import train
 
 @pytest.fixture(scope="module")
 def few(table):
-    return table.head(2_500)
+    return table.head(1_500)
 
 
 @pytest.fixture(scope="module")
 def quick(settings):
-    return replace(settings, max_rounds=15, resamples=20)
+    return replace(settings, max_rounds=6, resamples=20)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_the_origin_of_a_file_changes_with_its_content_and_not_with_its_place(fe
     (tmp_path / "there").mkdir()
     for path in ("one.parquet", "there/two.parquet"):
         few.to_parquet(tmp_path / path)
-    few.head(2_499).to_parquet(tmp_path / "three.parquet")
+    few.head(1_499).to_parquet(tmp_path / "three.parquet")
     one, two, three = (
         origin_of(str(tmp_path / name), None, None, few)
         for name in ("one.parquet", "there/two.parquet", "three.parquet")

@@ -8,6 +8,7 @@ import pytest
 
 from features.attempts import check_attempts
 from features.rows import Encoder
+from training import snapshot
 from training.simulator import simulate
 from training.snapshot import coded_columns, customers, failing, meanings, residuals, spells, unseen
 from training.watched import BLOCK_US, tally, watched
@@ -126,3 +127,12 @@ def test_residuals_sum_what_came_less_what_was_predicted():
     assert sum(sum(one["off"]) for one in found["groups"]["reliability"].values()) == pytest.approx(off, abs=0.1)
     assert sum(found["groups"]["outcome"]["technical"]["n"]) == (outcome < 5).sum()
     assert found["groups"]["country"] == {}
+
+
+def test_the_snapshot_is_of_the_latest_days_that_are_enough(made, monkeypatch):
+    table = made[0].sort_values("created_at", ignore_index=True)
+    assert len(snapshot._latest(table)) == len(table)
+    monkeypatch.setattr(snapshot, "_MOST_ATTEMPTS", 10)
+    kept = snapshot._latest(table)
+    assert kept["created_at"].max() == table["created_at"].max()
+    assert (table["created_at"].max().normalize() - kept["created_at"].min().normalize()).days == 14
