@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from insights.experiment_commands import experiment_group
+
 __all__ = ["main"]
 
 
@@ -326,6 +328,15 @@ def evaluate_policy(
 
     asked = Asked(policies, chosen, first, last, propensity, fees)
     evaluate_policy(data, query, mapping, history, model, asked, Path(output) if output else None)
+
+
+def _arms_in(path: Path, name: str) -> Any:
+    from serving.experiment_arms import arms_in
+
+    return arms_in(path, name)
+
+
+main.add_command(experiment_group(_told, _arms_in))
 
 
 @main.group(cls=_Ordered)

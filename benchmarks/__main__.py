@@ -21,6 +21,8 @@ BENCHMARKS = {
     "diagnosis": "benchmarks.diagnosis",
     "policies": "benchmarks.policies",
     "decisions": "benchmarks.decisions",
+    "opportunities": "benchmarks.opportunities",
+    "experiments": "benchmarks.experiments",
     "report": "benchmarks.pages",
     "serving": "benchmarks.serving",
     "anatomy": "benchmarks.anatomy",

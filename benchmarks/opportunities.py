@@ -35,6 +35,7 @@ WORLDS, PAYMENTS, MANY = 100, 30_000, 800_000
 STORIES = ("gateway", "base", "outage")
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 GATEWAY = "auth_steps:KR:first_time:bank_transfer>quick_pay"
+GATEWAYS = (GATEWAY, "auth_steps:TW:first_time:bank_transfer>quick_pay")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def judged(seed: int, story: str, payments: int = PAYMENTS) -> list[Judged]:
 
     firsts = _firsts(simulate(payments, seed, story).attempts)
     rng = np.random.default_rng(seed)
-    asked = found(firsts)
+    asked, judging = found(firsts, rng)
     done = simulate(payments, seed, story, changes=[_change(firsts, one, payments, rng) for one in asked])
     would = done.would.pivot(index="attempt_id", columns="change", values="p_success")
     would = would.reindex(firsts.table["attempt_id"]).to_numpy()
@@ -64,7 +65,7 @@ def judged(seed: int, story: str, payments: int = PAYMENTS) -> list[Judged]:
     made = []
     with threadpool_limits(1):
         for place, one in enumerate(asked):
-            sides = compare(firsts, one, rng)
+            sides = compare(firsts, one, judging, rng)
             if sides is None:
                 continue
             mine = sides.rows[sides.question.before & (sides.weighted.w > 0.0)]
@@ -127,17 +128,17 @@ def _of_coverage(worlds: Sequence[Sequence[Judged]]) -> Iterator[Figure]:
 
 def _of_gateway(worlds: Sequence[Sequence[Judged]]) -> Iterator[Figure]:
     told = [world for place, world in enumerate(worlds) if STORIES[place % len(STORIES)] == "gateway"]
-    first = [world[0] for world in told if world[0].told.id == GATEWAY]
-    yield at_least(
-        "gateway: worlds in which its passwords come first", len(first) / len(told), "", 0.9, f"{len(told)} worlds"
-    )
+    leads = np.mean([world[0].told.id in GATEWAYS for world in told])
+    yield at_least("gateway: worlds in which its passwords come first", float(leads), "", 0.9, f"{len(told)} worlds")
+    first = [one for world in told for one in world if one.told.id == GATEWAY]
     yield Figure(
-        "gateway: gain of skipping them, first attempts", float(np.mean([one.told.gain.value for one in first])) * 100.0,
+        "gateway: gain of skipping them in KR, first attempts", float(np.mean([one.told.gain.value for one in first])) * 100.0,
         "points", None, None, f"truth {np.mean([one.truth for one in first]) * 100.0:.1f}",
     )  # fmt: skip
     truth = _paid_in_the_end()
-    paid = [(one.told.payments, one.told.gain.n) for one in first]
-    hold = np.mean([payments.low <= truth * n * 30 / 27 <= payments.high for payments, n in paid])
+    # 28 days less the last, whose payments may still be tried again
+    months = [(one.told.payments, truth * one.told.before.n * one.told.reached * 30.0 / 27.0) for one in first]
+    hold = np.mean([told.low <= true <= told.high for told, true in months])
     yield Figure(
         "gateway: intervals of payments paid in the end that hold the truth", float(hold), "", None, None,
         f"truth: {truth * 100.0:.1f} points, from a world of {MANY:,} payments",

@@ -111,16 +111,18 @@ def opportunities(
 ) -> list[Opportunity]:
     """The backlog of a checked table of attempts: first what checkout decides, then the largest sure gain.
 
-    Hypotheses are the backlog's own and those that the data suggests; the model lends its vocabularies, if there is one.
-    Of a side with more than 50,000 attempts a sample is estimated from. Hypotheses of one's own that nothing can be said
-    about, for want of attempts on a side, are left out.
+    Hypotheses are the backlog's own, and those that a third of the customers suggests, judged by the others. The model lends
+    its vocabularies, if there is one. Of a side with more than 50,000 attempts a sample is estimated from. Hypotheses of
+    one's own that nothing can be said about, for want of attempts on a side, are left out.
     """
     from threadpoolctl import threadpool_limits
 
     told = backlog or Backlog()
     firsts = first_attempts(attempts, model)
-    asked = [*told.own, *(found(firsts) if len(firsts) else [])]
-    asked = [_reworded(one, told) for one in asked if one.id not in told.hidden]
+    suggested, judging = found(firsts, rng)
+    everyone = np.ones(len(firsts), bool)
+    asked = [*((one, everyone) for one in told.own), *((_reworded(one, told), judging) for one in suggested)]
+    asked = [pair for pair in asked if pair[0].id not in told.hidden]
     streams = rng.spawn(len(asked))
     # Small matrices: threads of the linear algebra would wait for each other, here and in every other process
     with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
@@ -128,9 +130,9 @@ def opportunities(
     return ranked([one for one in made if one is not None])
 
 
-def _estimated(firsts: Firsts, asked: Hypothesis, rng: np.random.Generator) -> Opportunity | None:
-    sides = compare(firsts, asked, rng)
-    return None if sides is None else estimate(firsts, asked, sides, rng)
+def _estimated(firsts: Firsts, asked: tuple[Hypothesis, Mask], rng: np.random.Generator) -> Opportunity | None:
+    sides = compare(firsts, *asked, rng)
+    return None if sides is None else estimate(firsts, asked[0], sides, rng)
 
 
 def _reworded(one: Hypothesis, backlog: Backlog) -> Hypothesis:
@@ -156,14 +158,15 @@ class Compared:
     by_chance: bool
 
 
-def compare(firsts: Firsts, asked: Hypothesis, rng: np.random.Generator) -> Compared | None:
-    """The two sides of a hypothesis; None where one has hardly any attempts."""
+def compare(firsts: Firsts, asked: Hypothesis, judging: Mask, rng: np.random.Generator) -> Compared | None:
+    """The two sides of a hypothesis, going by the attempts `judging` (n,); None where one has hardly any of them."""
     segment = matches(firsts.table, asked.segment)
     before, after = segment & matches(firsts.table, asked.before), segment & matches(firsts.table, asked.after)
     after &= ~before
-    if min(before.sum(), after.sum()) < _FEWEST_LIKES:
+    judged = [np.flatnonzero(side & judging) for side in (before, after)]
+    if min(map(len, judged)) < _FEWEST_LIKES:
         return None
-    rows = np.sort(np.concatenate([_some(np.flatnonzero(before), rng), _some(np.flatnonzero(after), rng)]))
+    rows = np.sort(np.concatenate([_some(side, rng) for side in judged]))
     changed = {*asked.before, *asked.after}
     question = Question.of(design(firsts.matrix[rows], covariates(changed)), before[rows], firsts.customer[rows], rng)
     by_chance = _by_chance(firsts, changed, segment, before, after)

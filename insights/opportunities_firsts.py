@@ -47,6 +47,13 @@ class Firsts:
         """30 days over the days that they span."""
         return 30.0 / self.days
 
+    def part(self, mask: Array) -> Firsts:
+        """Some of them, over the same days."""
+        return Firsts(
+            self.table[mask].reset_index(drop=True), self.matrix[mask], self.success[mask], self.paid[mask],
+            self.customer[mask], self.propensity[mask], self.amount_minor[mask], self.days,
+        )  # fmt: skip
+
     def values(self, column: str) -> Array:
         """A category column as text, empty where missing."""
         if column not in self.table:

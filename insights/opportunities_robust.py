@@ -96,7 +96,7 @@ def weigh(question: Question, rng: np.random.Generator, logged: Array | None = N
     """
     before = question.before
     chance = question.fitted(np.ones(len(before), bool), before.astype(float), rng)
-    like = (1.0 - chance >= LEAST_CHANCE) & ((chance >= LEAST_CHANCE) | before)
+    like = (1.0 - chance >= LEAST_CHANCE) & ((chance >= LEAST_CHANCE) | before) & ~_alone(question.design, before)
     odds = chance / np.maximum(1.0 - chance, LEAST_CHANCE)
     if logged is not None:
         odds = np.exp(_expected_log(question, np.log(logged))) / logged
@@ -133,6 +133,18 @@ def naive(before: Mask, value: Array) -> Measure:
     difference = float(a.mean() - b.mean())
     half = Z95 * float(np.sqrt(a.var() / len(a) + b.var() / len(b)))
     return Measure(difference, difference - half, difference + half, len(value))
+
+
+def _alone(design: Array, before: Mask) -> Mask:
+    """Attempts with something, told by yes or no, that no attempt of the other side has: a penalised fit would not see it."""
+    found = np.zeros(len(design), bool)
+    for column in design.T:
+        high = column == column.max()
+        if (high | (column == column.min())).all():
+            for group in (high, ~high):
+                if group.any() and not (group & ~before).any():
+                    found |= group
+    return found
 
 
 def _some(rows: Array, rng: np.random.Generator) -> Array:
