@@ -48,7 +48,9 @@ def figures() -> list[Figure]:
     # The largest of the processes that have ended: the simulator runs in this one
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024**2
     return [
-        at_most(f"payrescue report, {attempts:,} attempts, seven pages in two languages", seconds, "s", 90.0, f"{cpu:.0f} s of CPU"),
+        at_most(
+            f"payrescue report, {attempts:,} attempts, seven pages in two languages", seconds, "s", 90.0, f"{cpu:.0f} s of CPU"
+        ),
         at_most("its memory", memory, "GB", 4.0),
         at_most("its largest page, beside the plotting library", largest / 1e6, "MB", MOST_BYTES / 1e6),
     ]  # fmt: skip

@@ -28,7 +28,10 @@ BEGIN = 1_767_571_200_000_000  # 2026-01-05
 
 @pytest.fixture(scope="session")
 def table():
-    return check_attempts(simulate(3500, 4, "outage").attempts, now=NOW)
+    attempts = simulate(3500, 4, "outage").attempts
+    arm = pd.factorize(attempts["payment_id"])[0] % 2
+    told = {"experiment": "simpler_form", "variant": np.where(arm == 1, "challenger", "control")}
+    return check_attempts(attempts.assign(**told), now=NOW)
 
 
 @pytest.fixture(scope="session")

@@ -115,3 +115,33 @@ def test_what_the_model_page_counts_is_what_was_judged(model, pages):
     page = (pages / "model.html").read_text("utf-8")
     assert f"Measured on {model.card['quality']['model']['success_auc']['n']:,} attempts" in page
     assert f"{model.card['data']['attempts']:,} attempts" in page
+
+
+def test_the_attempts_that_drivers_look_at(ask, pages):
+    ((ended,),) = ask("select count(*) from attempts where outcome is not null")
+    assert f"of {ended:,} attempts" in (pages / "drivers.html").read_text("utf-8")
+    told = pd.read_csv(pages / "drivers.csv")
+    assert set(told["category"]) == {"authentication", "bank_decline", "user_abandonment", "technical"}
+
+
+def test_the_arms_of_an_experiment_hold_its_payments(ask, pages):
+    page = (pages / "experiments.html").read_text("utf-8")
+    rows = dict(ask("select variant, count(distinct payment_id) from attempts group by 1"))
+    table = re.search(r'id="arms-0".*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
+    counted = [int(n) for n in re.findall(r'data-raw="(\d+)"', table)]
+    unripe = int(re.search(r"not counted</dt><dd>([\d,]+)", page)[1].replace(",", ""))
+    assert sum(counted) + unripe == sum(rows.values())
+    assert len(counted) == 2
+
+
+def test_opportunities_for_machines_are_those_of_the_page(pages):
+    told = json.loads((pages / "opportunities.json").read_text("utf-8"))
+    wanted = {
+        *("driver", "segment", "change", "gain_points", "low", "high", "payments_per_month", "amount_minor_per_month"),
+        *("evidence", "sample_size", "days"),
+    }
+    assert told
+    assert all(wanted <= set(one) for one in told)
+    page = (pages / "opportunities.html").read_text("utf-8")
+    assert len(re.findall(r'id="opportunity-\d+"', page)) == len(told)
+    assert f"{told[0]['gain_points']:+.1f}".replace("-", "−") in page
