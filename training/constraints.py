@@ -73,6 +73,8 @@ def left_out(told: str, own: tuple[OwnColumn, ...] = ()) -> frozenset[str]:
     names, faults = set(), []
     for name in filter(None, (part.strip() for part in told.split(","))):
         group = name.removeprefix(_GROUP)
+        if name == "none":
+            continue
         if name.startswith(_GROUP) and group in GROUPS:
             names |= {feature.name for feature in by_name.values() if feature.group == group}
         elif name in by_name:

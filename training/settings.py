@@ -100,14 +100,14 @@ class TrainSettings:
         1.0, "hours", "time before each block that is not learnt from, for outcomes to become known", 0.0, 720.0
     )
     own_columns: str = _setting(
-        "", "YAML", "columns of your own: {name: {label: …, unit: …, group: …, kind: numeric or categorical}}"
+        "none", "YAML", "columns of your own: {name: {label: …, unit: …, group: …, kind: numeric or categorical}}"
     )
     monotone: str = _setting(
-        "",
+        "none",
         "YAML",
         "what may only rise or fall with a feature: {feature: increasing} for success, {feature: {head: decreasing}}",
     )
-    leave_out: str = _setting("", "names", "features that are not used, by comma; group:NAME for all of a group")
+    leave_out: str = _setting("none", "names", "features that are not used, by comma; group:NAME for all of a group")
 
     def __post_init__(self) -> None:
         faults = []
@@ -156,7 +156,7 @@ def _yaml(name: str, text: str) -> object:
     import yaml
 
     try:
-        return yaml.safe_load(text)
+        return yaml.safe_load(text) if text != "none" else None
     except yaml.YAMLError:
         raise BadInput("settings", [Fault(name, "YAML in one line, such as {name: {…}}", seen=text[:40])]) from None
 

@@ -113,9 +113,9 @@ def track(
     """
     import mlflow
 
-    begun_by_project = "MLFLOW_RUN_ID" in os.environ
-    if not begun_by_project:  # `mlflow run` logs the parameters itself, as text, and refuses another form of them
-        mlflow.log_params(asdict(settings))
+    # `mlflow run` logs the parameters itself, as text and quoted for a shell, and refuses another form of them
+    logged = mlflow.MlflowClient().get_run(run_id).data.params
+    mlflow.log_params({name: value for name, value in asdict(settings).items() if name not in logged})
     report = trained.report
     mlflow.log_metrics(_metrics(report))
     mlflow.set_tags(
