@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-__all__ = ["Shift", "brought", "bursts", "holm", "homogeneity", "miscalibration", "overdispersion", "shift"]
+__all__ = ["Shift", "brought", "bursts", "holm", "miscalibration", "other_mix", "overdispersion", "shift"]
 
 Array = npt.NDArray[Any]
 
@@ -64,7 +64,7 @@ def shift(
     ordered: bool,
     rng: np.random.Generator,
 ) -> Shift | None:
-    """How far a window moved from a reference; None where the reference has too few days, or either has no attempts.
+    """How far a window moved from a reference; None for too few days or attempts.
 
     `days` (D, K) and `hours` (6, K) count the reference's attempts by day from `first_day` (days since 1970), and by four-hour
     block; `now` (K,), `now_hours` (6, K) and `now_day` (m,), one for each attempt, are the window's. KS wants `ordered` bins.
@@ -86,6 +86,8 @@ def shift(
     expected = asked @ weights + _by_hour(hours, now_hours)
     expected = np.maximum(expected, 0.5 / counts.sum())
     pooled = _pooled(expected / expected.sum() * total)
+    if len(pooled) < 2:
+        return None
     expected, share = pooled @ (expected / expected.sum()), pooled @ (now / total)
     covariance = reach * (pooled @ covariance @ pooled.T)
     # Days can vary no less than draws from a fixed distribution do
@@ -168,16 +170,30 @@ def brought(new: int, who: int, usual_new: int, usual_who: int) -> float:
     return float(stats.hypergeom.sf(new - 1, who + usual_who, new + usual_new, who))
 
 
-def homogeneity(then: Array, now: Array) -> float:
-    """Chance that two lists of counts are as unlike as this, if both are of one distribution (chi-squared, rare cells pooled)."""
-    both = then + now
-    expected = both / both.sum() * min(then.sum(), now.sum())
-    pooled = _pooled(expected)
-    table = np.vstack([pooled @ then, pooled @ now])
-    table = table[:, table.sum(axis=0) > 0]
-    if table.shape[1] < 2 or (table.sum(axis=1) < _LEAST_EXPECTED).any():
-        return 1.0
-    return float(stats.chi2_contingency(table, correction=False).pvalue)
+def other_mix(days: Array, now: Array, ahead: float) -> tuple[float, int, float]:
+    """Whether a mix is another than the one that it was: p, the bin that gained most, and its share in the reference.
+
+    `days` (D, K) counts the reference by day, `now` (K,) the window, whose middle is `ahead` days after the reference's. Unlike
+    for `shift`, counts are few: every share may be anywhere between the reference's and what its linear trend, give or take its
+    95 % interval, leads to; what lies beyond is held against the sample's error by chi-squared.
+    """
+    then, total = days.sum(axis=0).astype(float), float(now.sum())
+    pooled = _pooled((then + now) / (then.sum() + total) * total)
+    if len(pooled) < 2 or then.sum() < _LEAST_EXPECTED:
+        return 1.0, int(np.argmax(now)), 0.0
+    counts, here = days @ pooled.T, pooled @ now / total
+    flat = counts.sum(axis=0) / then.sum()
+    sizes = counts.sum(axis=1)
+    when = np.arange(len(days)) - np.average(np.arange(len(days)), weights=sizes)
+    wide = max(float((sizes * when * when).sum()), 1e-9)
+    slope = (when[:, None] * (counts - sizes[:, None] * flat)).sum(axis=0) / wide
+    both = (counts.sum(axis=0) + pooled @ now) / (then.sum() + total)
+    reach = stats.norm.isf(0.025) * np.sqrt(flat * (1.0 - flat) / wide) * ahead
+    low, high = np.minimum(flat, flat + slope * ahead - reach), np.maximum(flat, flat + slope * ahead + reach)
+    beyond = np.maximum(np.maximum(low - here, here - high), 0.0)
+    found = float((beyond * beyond / both).sum()) / (1.0 / total + 1.0 / then.sum())
+    most = int(np.argmax(now / total - then / then.sum()))
+    return float(stats.chi2.sf(found, len(pooled) - 1)), most, float(then[most] / then.sum())
 
 
 def overdispersion(n: Array, k: Array, share: Array) -> float:

@@ -82,8 +82,9 @@ def monitor(
     old = mature(rows, kept["maturity_us"])
     notes: list[str] = []
     limits: dict[str, Shift] = {}
+    rng = np.random.default_rng(seed)
     found = [
-        *shifts_of(artefact, kept, table, rows, old, np.random.default_rng(seed), limits),
+        *shifts_of(artefact, kept, table, rows, old, rng, limits),
         *unseen_of(artefact, kept, table, rows),
         *codes_of(artefact, kept, table, rows),
         *bursts_of(kept, table, rows),

@@ -15,7 +15,7 @@ from features.rows import Rows
 from models.artefact import Artefact
 from models.tables import matrix_of
 from training import snapshot as snap
-from training.drift import Shift, brought, bursts, homogeneity, miscalibration, shift
+from training.drift import Shift, brought, bursts, miscalibration, other_mix, shift
 from training.watched import BLOCK_US, DAY_US, tally, watched
 
 if TYPE_CHECKING:
@@ -111,22 +111,25 @@ def unseen_of(artefact: Artefact, kept: Mapping[str, Any], table: pd.DataFrame, 
 def codes_of(artefact: Artefact, kept: Mapping[str, Any], table: pd.DataFrame, rows: Rows) -> Iterator[Check]:
     """Whether each response code still goes with the reasons that it went with; the worst of them stands for all."""
     now = snap.meanings(table, artefact.encoder, rows)
+    first, wide = kept["first_day"], len(kept["columns"]["outcome"]["days"])
+    middle = first + (wide - 1) / 2.0
+    ahead = float(np.mean(rows.created) / DAY_US - middle)
     found = []
     for code in (code for code in kept["meanings"] if code in now):
         then, here = kept["meanings"][code], now[code]
         reasons = list({**then, **here})
-        was, is_ = (np.array([one.get(reason, 0) for reason in reasons], float) for one in (then, here))
-        moved = is_ / is_.sum() - was / was.sum()
-        found.append((homogeneity(was, is_), code, reasons[int(moved.argmax())], was, is_, int(moved.argmax())))
-    if not found:
-        return
-    p, code, reason, was, is_, place = min(found, key=lambda one: one[0])
-    says = (
-        f"code {code} stood for {reason} for {_share(is_[place] / is_.sum())} of {int(is_.sum()):,} customers, "
-        f"in training for {_share(was[place] / was.sum())}"
-    )
-    distance = float(0.5 * np.abs(is_ / is_.sum() - was / was.sum()).sum())
-    yield Check("codes", "response_code", "meaning", distance, None, min(1.0, p * len(found)), says)
+        days = np.array([[then.get(reason, {}).get(str(first + day), 0) for reason in reasons] for day in range(wide)])
+        counts = np.array([sum(here.get(reason, {}).values()) for reason in reasons])
+        p, most, was = other_mix(days, counts, ahead)
+        share = float(counts[most] / counts.sum())
+        says = (
+            f"code {code} stood for {reasons[most]} for {_share(share)} of {int(counts.sum()):,} customers, in training for "
+            f"{_share(was)}"
+        )
+        found.append((p, share - was, says))
+    if found:
+        p, value, says = min(found)
+        yield Check("codes", "response_code", "meaning", value, None, min(1.0, p * len(found)), says)
 
 
 def bursts_of(kept: Mapping[str, Any], table: pd.DataFrame, rows: Rows) -> Iterator[Check]:

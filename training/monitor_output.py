@@ -28,7 +28,7 @@ _MEASURES = {
     "psi": "PSI",
     "ks": "KS",
     "unseen": "share of customers",
-    "meaning": "share of failures that mean something else",
+    "meaning": "share gained by a reason",
     "burst": "share that failed",
     "off": "came less predicted",
 }

@@ -240,10 +240,10 @@ def _usual_bursts(cells: tuple[Array, Array, Array, Array]) -> dict[str, Any]:
     return {"alike": alike, "share": usual}
 
 
-def meanings(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, dict[str, int]]:
-    """Of how many customers the failures with each response code were said to be what: the reason, or else the outcome.
+def meanings(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, dict[str, dict[str, int]]]:
+    """Of how many customers, by response code, by what its failures were said to be (the reason, or else the outcome) and by day.
 
-    Customers, since whoever tries again with the same card fails for the same reason again.
+    Customers, since whoever tries again with the same card fails for the same reason again; each counts on the first day.
     """
     place = EVIDENCE_CODES.index("response_code") - len(EVIDENCE_CODES)
     code = encoder.evidence_of_table(table)[:, place]
@@ -251,13 +251,17 @@ def meanings(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str, dic
     reasons = [*encoder.vocabularies.get("reason", ()), *OUTCOMES, "unclassified"]
     n = len(reasons) - len(OUTCOMES) - 1
     meant = np.where(rows.reason[told] >= 0, rows.reason[told], n + rows.outcome[told])
-    who = customers(table)[told]
-    once = np.unique(np.column_stack([code[told].astype(np.int64), meant, who]), axis=0)
+    told_by = np.column_stack([code[told].astype(np.int64), meant, customers(table)[told]])
+    order = np.argsort(rows.created[told], kind="stable")
+    _, first = np.unique(told_by[order], axis=0, return_index=True)
+    once = order[first]
     names = encoder.vocabularies.get("response_code", ())
-    found: dict[str, dict[str, int]] = {}
-    pairs, counts = np.unique(once[:, :2], axis=0, return_counts=True)
-    for (which, reason), count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        found.setdefault(names[which], {})[reasons[reason]] = count
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    by_day = np.column_stack([told_by[once, :2], rows.created[told][once] // DAY_US])
+    for (which, reason, day), count in zip(
+        *(part.tolist() for part in np.unique(by_day, axis=0, return_counts=True)), strict=True
+    ):
+        found.setdefault(names[which], {}).setdefault(reasons[reason], {})[str(day)] = count
     return found
 
 

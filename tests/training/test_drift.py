@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.drift import brought, bursts, holm, miscalibration, overdispersion, shift
+from training.drift import brought, bursts, holm, miscalibration, other_mix, overdispersion, shift
 
 MONDAY = 20_458  # 2026-01-05, in days since 1970
 SHARES = np.array([0.3, 0.25, 0.2, 0.12, 0.08, 0.05])
@@ -142,6 +142,32 @@ def test_predictions_that_no_longer_come_are_seen_where_they_do_not():
     assert p < 1e-4
     assert off.argmin() == 4
     assert miscalibration(residuals(rng, [0.0] * 5, blocks=3), residuals(rng, [0.0] * 5)) is None
+
+
+def mixes(rng, shares, trend, days=28, size=12):
+    """Few counts by day, of shares that move by `trend` a day."""
+    return np.array([rng.multinomial(size, np.clip(shares + day * trend, 0, 1)) for day in range(days)])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.003], ids=["steady", "a trend"])
+def test_a_mix_that_stays_or_moves_as_it_did_is_no_other_one(rate):
+    trend = np.array([-rate, 0.0, 0.0, rate])
+    shares, alarms = np.array([0.5, 0.3, 0.15, 0.05]), 0
+    for world in range(200):
+        rng = np.random.default_rng([5, world])
+        now = rng.multinomial(90, shares + 45 * trend)
+        alarms += other_mix(mixes(rng, shares, trend), now, 45 - 13.5)[0] < 0.05
+    # 200 at 5 %: more than 21 happen once in a thousand times
+    assert alarms <= 21
+
+
+def test_a_mix_that_changes_places_is_another_one_however_long_ago_it_was():
+    rng = np.random.default_rng(5)
+    days, now = mixes(rng, np.array([0.5, 0.3, 0.15, 0.05]), 0.0), rng.multinomial(90, [0.05, 0.15, 0.3, 0.5])
+    p, most, was = other_mix(days, now, 60.0)
+    assert p < 1e-4
+    assert (most, was) == (3, pytest.approx(0.05, abs=0.03))
+    assert other_mix(days, np.array([1, 0, 0, 0]), 20.0)[0] > 0.05
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
