@@ -149,7 +149,7 @@ def _compared(one: CategoryDrivers, drivers: Sequence[Driver], kind: str, t: Tex
         kinds="tttsssssstn",
         rows=[
             [
-                name, driver.unit, t(f"group.{driver.group}"), driver.shap.value, driver.shap.low, driver.shap.high,
+                name, t.unit(driver.unit), t(f"group.{driver.group}"), driver.shap.value, driver.shap.low, driver.shap.high,
                 driver.permutation.value, driver.permutation.low, driver.permutation.high,
                 t(f"drivers.stable_{_yes(driver.stable)}"), driver.shap.n,
             ]
@@ -199,11 +199,11 @@ def _curve(one: CategoryDrivers, driver: Driver, t: Text) -> Chart:
     ]  # fmt: skip
     return Chart(
         id=f"curve-{one.category}-{driver.feature}",
-        title=t("drivers.curve", name=name, unit=driver.unit, category=t.name(one.category)),
+        title=t("drivers.curve", name=name, unit=t.unit(driver.unit), category=t.name(one.category)),
         summary=t("drivers.curve_summary", name=name, n=len(driver.curve)),
         traces=traces,
         columns=[
-            f"{name} ({driver.unit})", t("drivers.density"), t("drivers.observed"), t("table.low"), t("table.high"),
+            f"{name} ({t.unit(driver.unit)})", t("drivers.density"), t("drivers.observed"), t("table.low"), t("table.high"),
             t("drivers.effect"), t("table.low"), t("table.high"), t("table.n"),
         ],
         kinds="tssssfffn",

@@ -66,6 +66,11 @@ class Text:
         key = f"feature.{name}"
         return self(key) if key in texts() else f"{label[:1].upper()}{label[1:]}"
 
+    def unit(self, unit: str) -> str:
+        """A feature's unit in words."""
+        key = f"measured.{unit}"
+        return self(key) if key in texts() else unit
+
     def segment(self, column: str) -> str:
         """What a column tells attempts apart by."""
         key = f"segment.{column}"

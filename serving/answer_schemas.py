@@ -127,7 +127,7 @@ def answer_schemas() -> dict[str, Schema]:
             "RFC 9457. None holds a value of the request.",
             type=_TEXT,
             title=_TEXT,
-            status={"type": "integer", "minimum": 400, "maximum": 599},
+            status={"type": "integer", "minimum": 300, "maximum": 599},
             detail=_TEXT,
             instance=_TEXT,
             code={**_TEXT, "description": "Stable: decide by it."},

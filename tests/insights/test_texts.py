@@ -7,6 +7,7 @@ from string import Formatter
 
 import pytest
 
+from features.definitions import features
 from features.taxonomy import reasons
 from insights.settings import DEFINITIONS, MARK_KINDS
 from insights.texts import LANGUAGES, Text, texts
@@ -58,6 +59,12 @@ def test_there_are_words_for_every_reason_action_definition_and_mark():
         *(f"mark.{name}" for name in MARK_KINDS),
     ):
         assert key in texts()
+
+
+def test_there_are_words_for_every_feature_and_unit_and_the_english_ones_are_the_definitions():
+    for feature in features():
+        assert texts()[f"feature.{feature.name}"]["en"] == f"{feature.label[:1].upper()}{feature.label[1:]}"
+        assert f"measured.{feature.unit}" in texts()
 
 
 def test_numbers_are_written_for_people():
