@@ -96,9 +96,13 @@ def _outside(row: Mapping[str, Any]) -> bool:
     return not row["success_share"]["low"] <= row["promised_share"] <= row["success_share"]["high"]
 
 
+_SEGMENTS = {"first_time": "payer", "amount": "amount_band"}
+"""What the pages call the slices of a model card."""
+
+
 def _group(row: Mapping[str, Any], t: Text) -> str:
     value = str(row["value"]).replace("first time", "first_time")
-    segment = "payer" if row["slice"] == "first_time" else row["slice"]
+    segment = _SEGMENTS.get(row["slice"], row["slice"])
     return f"{t(f'segment.{segment}')}: {t.name(value)}"
 
 

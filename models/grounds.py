@@ -63,9 +63,9 @@ class Model(Protocol):
 
 
 @cache
-def _members() -> Array:
-    """Which columns of the matrix each kind of reason speaks of, shape (n_kinds, n_features)."""
-    names = feature_names()
+def _members(width: int) -> Array:
+    """Which columns of the matrix each kind of reason speaks of, shape (n_kinds, width); of a merchant's own, none does."""
+    names = [*feature_names(), *[""] * (width - len(feature_names()))]
     return np.array([[any(_fits(name, one) for one in wanted) for name in names] for wanted in _COLUMNS.values()])
 
 
@@ -109,7 +109,7 @@ class Chances(list[float]):
         asked = self._asked
         ours, theirs = asked.matrix[place], asked.matrix[against]
         differ = (ours != theirs) & ((ours == ours) | (theirs == theirs))
-        members = _members()
+        members = _members(len(ours))
         sides = self._sides(place, against)
         kinds = zip(_COLUMNS, (members & differ).any(axis=1).tolist(), strict=True)
         texts = [told_by(kind, *sides) if moved else None for kind, moved in kinds]

@@ -21,6 +21,8 @@ ROUTES = (
     "/v1/outcomes",
     "/v1/messages/",
     "/v1/model",
+    "/insights",
+    "/insights/",
     "/readyz",
     "/livez",
     "/metrics",
