@@ -61,7 +61,7 @@ def test_tenths_of_the_judged_attempts_are_told_for_every_outcome(card, trained)
 
 def test_the_card_says_how_good_the_labels_are(card, trained):
     labels = card["label_quality"]
-    assert labels["pending_share"] == pytest.approx((trained.data.outcome < 0).mean())
+    assert labels["pending_share"] == pytest.approx((trained.data.rows.outcome < 0).mean())
     assert 0.0 <= labels["unexplained_share_of_failures"] < 0.2
     assert labels["delay_s"]["median"] < labels["delay_s"]["p95"]
 
