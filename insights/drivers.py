@@ -34,7 +34,8 @@ _SEGMENTED_BY = ("country", "method", "channel", "first_time")
 _FEWEST_IN_SEGMENT = 150
 _SHOWN_IN_SEGMENT = 5
 _TESTS = (
-    ("auth_", "fewer_steps"), ("route", "other_route"), ("issuer_route", "other_route"), ("way_", "other_method"),
+    ("auth_", "fewer_steps"), ("route", "other_route"), ("issuer_route", "other_route"),
+    ("issuer_technical", "other_route"), ("way_", "other_method"),
     ("method", "other_method"), ("stored", "keep_credential"), ("network_token", "network_token"),
     ("card_months_to_expiry", "renew_card"), ("cross_border", "local_acquirer"), ("network_rtt", "lighter_page"),
     ("form_", "simpler_form"),
