@@ -35,6 +35,7 @@ CODES = (
     *("unauthorized", "forbidden", "card_number", "security_code", "invalid_request", "malformed_json"),
     *("nested_too_deeply", "body_too_large", "headers_too_large", "unsupported_media_type", "invalid_header"),
     *("not_found", "method_not_allowed", "no_such_locale", "body_too_slow", "overloaded", "draining"),
+    *("no_such_page", "moved"),
     *("conflicting_outcome", "log_unavailable", "no_log", "malformed_http", "internal_error", "other"),
 )
 """Codes of problem documents."""
