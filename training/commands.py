@@ -129,8 +129,13 @@ def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, tell: Callable[[str]
     with tempfile.TemporaryDirectory() as folder:
         try:
             pages(table, uri, Path(folder), tell)
-        except PayrescueError as error:
-            tell(f"the pages could not be made: {error}")
+        except Exception as error:
+            why = (
+                str(error)
+                if isinstance(error, PayrescueError)
+                else f"a fault of Payrescue's own, {type(error).__name__}"
+            )
+            tell(f"the pages could not be made ({why}); the model is registered all the same")
             return
         mlflow.log_artifacts(folder, "insights")
 
