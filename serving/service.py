@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import bentoml
 
+import models  # noqa: F401  # with a Bento, this folder is off the path once this module is loaded: later, it were not found
 from features.errors import BadInput
 from serving.keeper import Keeper, watched
 from serving.pages import is_page, only_from_here, page_paths
