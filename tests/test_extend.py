@@ -78,10 +78,8 @@ attempt = {"attempt_id": "a1", "payment_id": "p1", "created_at": 1_769_000_000_0
 offered = ({"candidate_id": "c1", "method": "gift_card"}, {"candidate_id": "c2", "method": "never_seen"})
 failed = ScoreRequest(attempt, evidence={"code_scheme": "iso8583", "response_code": "51"}, candidates=offered)
 worth = [None, Worth(read_fees(folder / "fees.yaml"))]
-plain, with_effort = (
-    {one["candidate_id"]: one for one in Engine(Predictor.load(folder / "model"), worth=way).score(failed, request_id="r1")["ranking"]}
-    for way in worth
-)
+told = [Engine(Predictor.load(folder / "model"), worth=way).score(failed, request_id="r1")["ranking"] for way in worth]
+plain, with_effort = ({one["candidate_id"]: one for one in ranking} for ranking in told)
 assert 0.0 < plain["c1"]["success_probability"] < 1.0
 assert 0.0 < plain["c2"]["success_probability"] < 1.0
 assert plain["c1"]["expected_value"] - with_effort["c1"]["expected_value"] > 0.0, (plain, with_effort)
