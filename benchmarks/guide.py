@@ -1,4 +1,4 @@
-"""Run docs/guide.md and docs/notebook.ipynb as their readers would, and put what they print into them: `python -m benchmarks.guide`.
+"""Run docs/guide.md and docs/notebook.ipynb as their readers would: `python -m benchmarks.guide` puts what they print into them.
 
 A block of `sh` is run in one shell; a block of `yaml` whose first line is `# NAME` is written to that file. After a block,
 `<!-- output -->` is followed by what it printed; with a number, by so many lines of it.
@@ -62,7 +62,8 @@ def _run(commands: str, folder: Path) -> str:
     done = subprocess.run(
         ["bash", "-c", commands],
         cwd=folder,
-        env=kept | {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
+        env=kept
+        | {"PATH": f"{Path(sys.executable).parent}:{kept['PATH']}", "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
