@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := all
-.PHONY: all setup demo test test-faults lint bench bench-decisions bench-serving bench-training serve constraints help clean
+.PHONY: all setup demo test test-faults test-guide lint bench bench-decisions bench-serving bench-training serve constraints help clean
 
 all: setup help
 
@@ -14,11 +14,14 @@ setup: $(READY)  ## put Python packages and the project into .venv (a minute or 
 demo: $(READY)  ## the main job on made-up payments: simulate, train, serve, ask (under three minutes)
 	@$(BIN)/python docs/demo.py
 
-test: $(READY)  ## run the tests, but for those of faults
-	$(BIN)/python -m pytest -m "not faults"
+test: $(READY)  ## run the tests, but for those of faults and of the guide
+	$(BIN)/python -m pytest -m "not faults and not guide"
 
 test-faults: $(READY)  ## what faults and abuse do to the service, with figures; wants Redis and PostgreSQL installed
 	PAYRESCUE_REQUIRE_STORES=1 PAYRESCUE_CASES=2000 $(BIN)/python -m pytest -m faults
+
+test-guide: $(READY)  ## run docs/guide.md and docs/notebook.ipynb whole, and compare with what stands in them
+	$(BIN)/python -m pytest -m guide
 
 lint: $(READY)  ## style, types, and who may import whom
 	$(BIN)/ruff check
