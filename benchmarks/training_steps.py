@@ -1,7 +1,7 @@
 """One training of one size by one engine, in a process of its own, so that its peak of memory is its own.
 
 `python -m benchmarks.training_steps FOLDER ENGINE ROUNDS` trains on the Parquet in FOLDER and prints a line of JSON: attempts,
-seconds of each step, peak memory.
+seconds of each step, by the clock and (`…_cpu`) of this process's cores, peak memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from training import tracking
 from training.engine import engine
@@ -32,11 +32,12 @@ def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
     settings = TrainSettings(max_rounds=rounds)
     spent: dict[str, float] = {}
     began = last = perf_counter()
+    worked = process_time()
 
     def step(what: str) -> None:
-        nonlocal last
-        spent[what] = perf_counter() - last
-        last = perf_counter()
+        nonlocal last, worked
+        spent[what], spent[f"{what}_cpu"] = perf_counter() - last, process_time() - worked
+        last, worked = perf_counter(), process_time()
 
     with (
         tempfile.TemporaryDirectory() as folder,
