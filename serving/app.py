@@ -265,7 +265,7 @@ class App:
 
     async def _told(self, call: Call) -> Any:
         body = await read_body(call.scope, call.receive, self._settings.most_batch_bytes)
-        return {"request_id": call.request_id, **await self._outcomes.told(parse_json(body))}
+        return {"request_id": call.request_id, **await self._outcomes.told_by(body)}
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         """Outcomes are in the log: those that keep up with it are told, and what was predicted is held against them."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from features.columns import Column
 from serving.answer_schemas import answer_schemas
+from serving.pieces import MOST_PIECE_BYTES
 from serving.schemas import request_schemas
 from serving.settings import ServiceSettings
 
@@ -105,7 +106,7 @@ def document(
     ('3.1.0', ['/v1/score'])
     """
     size = f"Up to {settings.most_body_bytes} bytes of JSON."
-    many = f"Up to {settings.most_batch_bytes} bytes of JSON, {settings.most_batch} requests."
+    many = f"Up to {settings.most_batch_bytes} bytes of JSON, {settings.most_batch} requests of {MOST_PIECE_BYTES} bytes each."
     posts = {
         "/v1/score": _post("score", "What to do next", size, "ScoreRequest", "Answer", deadline=True),
         "/v1/score/batch": _post("scoreBatch", "The same for many", many, "ScoreRequests", "Answers", deadline=True),
