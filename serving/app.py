@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -355,13 +356,17 @@ class App:
         }
 
     def close(self) -> None:
-        """Write what the log has still to write, and end what runs beside the requests. It blocks."""
-        self._scoring.close()
-        self._models.close()
-        if self._log is not None:
-            self._log.close()
-        if self._access_log is not None:
-            self._access_log.stop()
+        """Write what the log has still to write, and end what runs beside the requests. It blocks, for seconds at most.
+
+        Whatever goes wrong on the way, the log is closed.
+        """
+        with ExitStack() as last:  # the other way round
+            if self._access_log is not None:
+                last.callback(self._access_log.stop)
+            if self._log is not None:
+                last.callback(self._log.close)
+            last.callback(self._models.close)
+            self._scoring.close()
 
 
 def _not_found() -> Problem:
