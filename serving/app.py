@@ -147,8 +147,13 @@ class App:
             self._requests -= 1
 
     async def _turn_away(self, scope: Scope, send: Send) -> None:
-        """Of a crowd most are turned away, and what that takes those who are let in wait for: nothing is looked at."""
+        """Of a crowd most are turned away, and those who are let in wait for what that takes: only the key is looked at."""
         started, request_id, problem = time.perf_counter(), request_id_of(scope), self.gate.refusal()
+        if self._doors is not None:
+            try:
+                self._doors.check_key(scope, _SCORE)
+            except Problem as told:
+                problem = told
         await send_problem(send, problem, request_id, close=self.draining)
         self._note(scope, request_id, started, _SCORE, None, problem)
 
@@ -184,7 +189,7 @@ class App:
         status = problem.status if problem is not None else 200
         if self._meters is not None:
             self._meters.answered(name, status, seconds)
-            if problem is not None:
+            if problem is not None and status >= 400:
                 self._meters.problem(problem.code)
                 if problem.code == "overloaded":
                     self._meters.shed()
@@ -205,7 +210,7 @@ class App:
             )
 
     def _find(self, scope: Scope) -> tuple[str, Route, str]:
-        path = scope["path"]
+        path = scope["path"] if scope["path"] != "/insights/" else "/insights"
         parent, _, rest = path.rpartition("/")
         name = path
         found = self._routes.get(path) if not path.endswith("/") else None
@@ -305,10 +310,9 @@ class App:
             **self._models.status(),
         }
 
-    async def _insights_begin(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
-        raise Problem(
-            307, "moved", "The pages begin elsewhere", f"See {INDEX}.", headers={"location": f"insights/{INDEX}"}
-        )
+    async def _insights_begin(self, call: Call) -> Any:
+        location = INDEX if call.scope["path"].endswith("/") else f"insights/{INDEX}"
+        raise Problem(307, "moved", "The pages begin elsewhere", f"See {INDEX}.", headers={"location": location})
 
     async def _insights_page(self, call: Call) -> Any:
         return await self._insights.read(call.rest)
