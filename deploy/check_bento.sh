@@ -23,6 +23,10 @@ began=$SECONDS
 "$bin/uv" pip install --quiet --python "$folder/env/bin/python" -r "$BENTOML_HOME/bentos/${tag/://}/env/python/requirements.txt"
 echo "installed what it pins ($((SECONDS - began)) s)"
 
+source=$BENTOML_HOME/bentos/${tag/://}/src
+(cd "$source" && env -u PYTHONPATH "$folder/env/bin/python" payrescue.py keys --help >/dev/null)
+echo "its command line starts"
+
 began=$SECONDS
 secret=check-$RANDOM$RANDOM$RANDOM
 hash=$(printf %s "$secret" | sha256sum | cut -d' ' -f1)

@@ -82,10 +82,12 @@ _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _ANY_DIGITS = re.compile(r"\d+")
 _DIGITS = re.compile(r"\d+", re.ASCII)
 _SOLID = re.compile(r"(?<!\d)\d{13,19}(?!\d)", re.ASCII)
-_GROUPS = re.compile(rf"\d+(?:{_SEPARATOR}\d+)+", re.ASCII)
+_GROUPS = re.compile(rf"(?<!\d)\d++(?:{_SEPARATOR}\d++)++", re.ASCII)  # possessive, or a long number takes its square
 _DECIMAL = re.compile(r"[-+]?\d*\.\d+", re.ASCII)
 _SPACED = re.compile(r"\d(?:[\s.\-]{0,3}\d){12,18}", re.ASCII)
-_ALNUM = re.compile(r"[0-9A-Za-z]*", re.ASCII)
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
+_HEXADECIMAL = frozenset("ABCDEFabcdef")
+_MORE = frozenset("0123456789")
 
 _GROUPINGS = frozenset(
     {
@@ -179,16 +181,18 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
     Letters may touch them ("PAN4111…") unless all are hexadecimal: hashes hold runs of digits by chance.
     """
-    before = text[:start]
-    if before.endswith("+") or (before.endswith(".") and not before[-2:-1].isalpha()):
+    before = text[max(start - 2, 0) : start]
+    if before.endswith("+") or (before.endswith(".") and not before[:-1].isalpha()):
         return False
-    after = _ALNUM.match(text, end)
-    tail = after.group() if after else ""
-    head = before[len(before.rstrip("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")) :]
-    letters = head + tail
-    if not letters:
-        return True
-    return letters.isalpha() and not set(letters.lower()) <= set("abcdef")
+    first, last = start, end
+    while first and text[first - 1] in _LETTERS:
+        first -= 1
+    while last < len(text) and text[last] in _LETTERS:
+        last += 1
+    if text[first - 1 : first] in _MORE or text[last : last + 1] in _MORE:
+        return False
+    letters = text[first:start] + text[end:last]
+    return not letters or not _HEXADECIMAL.issuperset(letters)
 
 
 def _grouped(text: str) -> Iterator[str]:

@@ -55,7 +55,7 @@ def write_report(
     decisions = read_decisions(asked.decisions) if asked.decisions is not None else None
     table = read_attempts(asked.data, asked.mapping, now=datetime.now(UTC), query=asked.query, progress=tell)
     told = model()
-    sources = Sources(table, asked.data, settings, told, decisions, judge)
+    sources = Sources(table, settings, told, decisions, judge)
     written = report(sources, asked.output, np.random.default_rng(SEED), tell)
     return f"{len(written)} files in {asked.output}/\nnext: open {asked.output / 'index.html'} in a browser"
 
@@ -64,4 +64,4 @@ def write_pages_of(table: pd.DataFrame, model: ModelTold | None, folder: Path, t
     """The pages of a checked table and a model, with the default settings, and no policies judged."""
     import numpy as np
 
-    report(Sources(table, "", InsightSettings(), model), folder, np.random.default_rng(SEED), tell)
+    report(Sources(table, InsightSettings(), model), folder, np.random.default_rng(SEED), tell)

@@ -9,9 +9,11 @@
   const theme = (value) => { if (value === "auto") delete root.dataset.theme; else root.dataset.theme = value; };
   theme(stored);
 
+  // Plotly takes text for markup, and what merchants call things is none: of all that looks like it, only our own <br> is left
+  const plain = (text) => text.replaceAll("&", "&amp;").split("<br>").map((line) => line.replaceAll("<", "&lt;")).join("<br>");
   // Colours are named, so that a chart follows the theme
   const coloured = (value) => {
-    if (typeof value === "string" && value.startsWith("--")) return colour(value);
+    if (typeof value === "string") return /^--[a-z_-]+$/.test(value) ? colour(value) : plain(value);
     if (Array.isArray(value)) return value.map(coloured);
     if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v)]));
     return value;

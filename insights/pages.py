@@ -39,7 +39,6 @@ class Head:
     attempts: int
     payments: int
     model: str | None
-    source: str
     files: tuple[str, ...]
 
 

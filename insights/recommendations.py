@@ -25,6 +25,8 @@ __all__ = ["ActionTold", "PolicyTold", "Recommendations", "policies_told", "read
 Array = npt.NDArray[Any]
 
 _WANTED = ("attempt_id", "payment_id", "asked_at", "action", "policy", "followed", "outcome", "degraded")
+_NUMBERS = ("success_probability", "amount_minor")
+_MOST_SEEN = 40
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,21 @@ def read_decisions(path: Path) -> pd.DataFrame:
     missing = [name for name in _WANTED if name not in table]
     if missing:
         raise BadInput(str(path), [Fault(name, "this column, which is missing") for name in missing])
+    faults = [fault for name in _NUMBERS if name in table and (fault := _no_number(table[name])) is not None]
+    if faults:
+        raise BadInput(str(path), faults)
     return table
+
+
+def _no_number(column: pd.Series[Any]) -> Fault | None:
+    """What is wrong with a column of numbers, by the first cell that is none; None where nothing is."""
+    import pandas as pd
+
+    wrong = np.flatnonzero(pd.to_numeric(column, errors="coerce").isna().to_numpy() & column.notna().to_numpy())
+    if not len(wrong):
+        return None
+    seen = str(column.iloc[wrong[0]])[:_MOST_SEEN]
+    return Fault(str(column.name), "a number", seen=seen, row=int(wrong[0]) + 1, count=len(wrong))
 
 
 def recommendations(decisions: pd.DataFrame) -> Recommendations | None:

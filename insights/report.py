@@ -51,12 +51,11 @@ Tell = Callable[[str], None]
 class Sources:
     """What the pages are made of: a checked table of attempts, and whatever else there is.
 
-    `source` names the table; `decisions` are the service's; `judge` gives what `payrescue evaluate-policy` says of policies
+    `decisions` are the service's; `judge` gives what `payrescue evaluate-policy` says of policies
     by the attempts, or None where the attempts cannot tell. What is None, its page says so.
     """
 
     table: pd.DataFrame
-    source: str
     settings: InsightSettings
     model: ModelTold | None = None
     decisions: pd.DataFrame | None = None
@@ -90,7 +89,6 @@ def report(sources: Sources, folder: Path, rng: np.random.Generator, tell: Tell 
         attempts=len(frame),
         payments=len(frame.first),
         model=sources.model.label if sources.model is not None else None,
-        source=sources.source,
         files=FILES,
     )
     contexts: dict[str, Context] = {
@@ -106,8 +104,8 @@ def report(sources: Sources, folder: Path, rng: np.random.Generator, tell: Tell 
     }
     written = write_pages(folder, head, contexts)
     written.append(write_file(folder / "funnel.csv", _funnel(found).encode()))
-    written.append(write_file(folder / "reasons.csv", failures.table().to_csv(index=False).encode()))
-    written.append(write_file(folder / "drivers.csv", _csv(drivers_rows(driving), _DRIVERS).encode()))
+    written.append(write_file(folder / "reasons.csv", _csv(failures.table()).encode()))
+    written.append(write_file(folder / "drivers.csv", _csv(_frame(drivers_rows(driving), _DRIVERS)).encode()))
     written.append(write_file(folder / "opportunities.json", _json([one.as_dict() for one in proposed])))
     tell(f"pages in {folder}")
     return written
@@ -125,7 +123,7 @@ def _funnel(found: Overview) -> str:
         ]
         rate = success.funnel.success
         rows.append([name, "success", rate.hits, 0, rate.value, rate.low, rate.high])
-    return str(pd.DataFrame(rows, columns=names).to_csv(index=False))
+    return _csv(pd.DataFrame(rows, columns=names))
 
 
 _DRIVERS = (
@@ -134,10 +132,22 @@ _DRIVERS = (
 )
 
 
-def _csv(rows: list[dict[str, Any]], names: tuple[str, ...]) -> str:
+def _frame(rows: list[dict[str, Any]], names: tuple[str, ...]) -> pd.DataFrame:
     import pandas as pd
 
-    return str(pd.DataFrame(rows, columns=list(names)).to_csv(index=False))
+    return pd.DataFrame(rows, columns=list(names))
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _csv(table: pd.DataFrame) -> str:
+    """A table as CSV, in which no text begins as what a spreadsheet would run: an apostrophe then stands before it."""
+
+    def harmless(cell: Any) -> Any:
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+    return str(table.map(harmless).to_csv(index=False))
 
 
 def _json(told: Any) -> bytes:

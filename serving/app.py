@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -146,8 +147,13 @@ class App:
             self._requests -= 1
 
     async def _turn_away(self, scope: Scope, send: Send) -> None:
-        """Of a crowd most are turned away, and what that takes those who are let in wait for: nothing is looked at."""
+        """Of a crowd most are turned away, and those who are let in wait for what that takes: only the key is looked at."""
         started, request_id, problem = time.perf_counter(), request_id_of(scope), self.gate.refusal()
+        if self._doors is not None:
+            try:
+                self._doors.check_key(scope, _SCORE)
+            except Problem as told:
+                problem = told
         await send_problem(send, problem, request_id, close=self.draining)
         self._note(scope, request_id, started, _SCORE, None, problem)
 
@@ -183,7 +189,7 @@ class App:
         status = problem.status if problem is not None else 200
         if self._meters is not None:
             self._meters.answered(name, status, seconds)
-            if problem is not None:
+            if problem is not None and status >= 400:
                 self._meters.problem(problem.code)
                 if problem.code == "overloaded":
                     self._meters.shed()
@@ -204,7 +210,7 @@ class App:
             )
 
     def _find(self, scope: Scope) -> tuple[str, Route, str]:
-        path = scope["path"]
+        path = scope["path"] if scope["path"] != "/insights/" else "/insights"
         parent, _, rest = path.rpartition("/")
         name = path
         found = self._routes.get(path) if not path.endswith("/") else None
@@ -265,7 +271,7 @@ class App:
 
     async def _told(self, call: Call) -> Any:
         body = await read_body(call.scope, call.receive, self._settings.most_batch_bytes)
-        return {"request_id": call.request_id, **await self._outcomes.told(parse_json(body))}
+        return {"request_id": call.request_id, **await self._outcomes.told_by(body)}
 
     def _heard(self, heard: Sequence[Heard]) -> None:
         """Outcomes are in the log: those that keep up with it are told, and what was predicted is held against them."""
@@ -304,10 +310,9 @@ class App:
             **self._models.status(),
         }
 
-    async def _insights_begin(self, call: Call) -> Any:  # noqa: ARG002  every route takes the call
-        raise Problem(
-            307, "moved", "The pages begin elsewhere", f"See {INDEX}.", headers={"location": f"insights/{INDEX}"}
-        )
+    async def _insights_begin(self, call: Call) -> Any:
+        location = INDEX if call.scope["path"].endswith("/") else f"insights/{INDEX}"
+        raise Problem(307, "moved", "The pages begin elsewhere", f"See {INDEX}.", headers={"location": location})
 
     async def _insights_page(self, call: Call) -> Any:
         return await self._insights.read(call.rest)
@@ -355,13 +360,17 @@ class App:
         }
 
     def close(self) -> None:
-        """Write what the log has still to write, and end what runs beside the requests. It blocks."""
-        self._scoring.close()
-        self._models.close()
-        if self._log is not None:
-            self._log.close()
-        if self._access_log is not None:
-            self._access_log.stop()
+        """Write what the log has still to write, and end what runs beside the requests. It blocks, for seconds at most.
+
+        Whatever goes wrong on the way, the log is closed.
+        """
+        with ExitStack() as last:  # the other way round
+            if self._access_log is not None:
+                last.callback(self._access_log.stop)
+            if self._log is not None:
+                last.callback(self._log.close)
+            last.callback(self._models.close)
+            self._scoring.close()
 
 
 def _not_found() -> Problem:

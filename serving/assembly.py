@@ -15,6 +15,7 @@ from serving.access_log import AccessLog
 from serving.app import App
 from serving.doors import Doors
 from serving.follow import Follower
+from serving.hosts import Hosts, is_loopback
 from serving.keeper import watched
 from serving.keys import KeyRing
 from serving.learning import Policies
@@ -49,7 +50,7 @@ def assemble(settings: ServiceSettings, located: Callable[[], Located | None], f
         settings,
         models=models,
         log=log,
-        doors=Doors(keys),
+        doors=Doors(keys, Hosts(settings.hosts) if is_loopback(settings.host) else None),
         meters=meters,
         access_log=access_log,
     )

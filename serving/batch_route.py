@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
-
-import msgspec
 
 from features.errors import BadInput, Fault
 from models.engine import ScoreRequest
 from serving.gate import Gate
 from serving.lineup import Lineup
+from serving.pieces import pieces, size_of, whole
 from serving.problems import invalid
 from serving.requests import MOST_FAULTS, RequestReader
 from serving.scoring import Scoring, Timing
@@ -21,10 +21,9 @@ from serving.transport import parse_json
 __all__ = ["BatchRoute"]
 
 _BREATH_S = 0.002  # of a batch between two looks at other clients
-_READ = 8  # questions in a piece that is read: up to a millisecond
+_READ = 8  # questions that are read at once: up to a millisecond
+_READ_BYTES = 32 * 1024  # of more, fewer are read at once
 _BYTES_A_QUESTION = 8 * 1024  # what weighs more counts as several
-
-_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class BatchRoute:
@@ -36,8 +35,12 @@ class BatchRoute:
     async def answer(
         self, reader: RequestReader, lineup: Lineup, body: bytes, request_id: str, since: float, deadline_s: float
     ) -> list[dict[str, Any]]:
-        """The answers in the order of the questions; `since` is of time.perf_counter. Raises Problem: 400, 422, 503."""
-        parts = self._parts(body)
+        """The answers in the order of the questions; `since` is of time.perf_counter. Raises Problem: 400, 413, 422, 503."""
+        wanted = f"an array of at most {self._most} requests"
+        parts = pieces(body, self._most, wanted)
+        if parts is None:
+            parse_json(body)  # what is no JSON at all is told as that
+            raise invalid(BadInput("request", [Fault("body", wanted, pointer="")]))
         weight = min(max(len(parts), len(body) // _BYTES_A_QUESTION, 1), self._most)
         async with self._gate.together(weight, self._most):
             now = self._clock()
@@ -51,22 +54,11 @@ class BatchRoute:
                 answers.append(await self._scoring.answer(lineup, request, f"{request_id}.{i}", timing))
             return answers
 
-    def _parts(self, body: bytes) -> Sequence[Any]:
-        """The questions, each as the text that it came as; nothing is read yet but where they begin and end."""
-        try:
-            parts: Sequence[Any] = _split(body)
-        except (msgspec.DecodeError, RecursionError):
-            parts = parse_json(body)  # no array, or NaN somewhere: who reads it says so
-        if type(parts) is not list or len(parts) > self._most:
-            wanted = f"an array of at most {self._most} requests"
-            raise invalid(BadInput("request", [Fault("body", wanted, pointer="")]))
-        return parts
-
     async def _read(self, reader: RequestReader, parts: Sequence[Any], now: int) -> list[ScoreRequest]:
         requests: list[ScoreRequest] = []
         faults: list[Fault] = []
-        for first in range(0, len(parts), _READ):
-            some = [_whole(part) for part in parts[first : first + _READ]]
+        for first, after in pairwise(_cuts(parts)):
+            some = [whole(part) for part in parts[first:after]]
             try:
                 requests += reader.read_batch(some, now=now, most=_READ)
             except BadInput as bad:
@@ -77,8 +69,15 @@ class BatchRoute:
         return requests
 
 
-def _whole(part: Any) -> Any:
-    return parse_json(bytes(part)) if type(part) is msgspec.Raw else part
+def _cuts(parts: Sequence[Any]) -> Iterator[int]:
+    """Where what is read at once begins: after _READ questions, or fewer that are large; then the end of all."""
+    count = size = 0
+    for i, part in enumerate(parts):
+        count, size = count + 1, size + size_of(part)
+        if i == 0 or count > _READ or size > _READ_BYTES:
+            yield i
+            count, size = 1, size_of(part)
+    yield len(parts)
 
 
 def _moved(fault: Fault, by: int) -> Fault:

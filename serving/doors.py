@@ -1,6 +1,7 @@
 """Who may come in, and with what: keys with scopes, and no card data in a header or a query.
 
-Without keys only the machine itself is answered. What a body holds is looked at by its readers (`serving/values.py`).
+Without keys only the machine itself is answered, by its own names (`serving/hosts.py`). What a body holds is looked at by its
+readers (`serving/values.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, unquote_plus
 
 from features.cards import contains_card_number, is_secret_name
+from serving.hosts import Hosts
 from serving.keys import KeyRing
 from serving.problems import Problem
 from serving.transport import Scope
@@ -52,10 +54,13 @@ _USUAL = frozenset(
 
 
 class Doors:
-    """Lets requests in or raises a Problem. `keys` None: there are none, and only loopback is let in."""
+    """Lets requests in or raises a Problem. `keys` None: there are none, and only loopback is let in.
 
-    def __init__(self, keys: KeyRing | None = None) -> None:
-        self._keys = keys
+    `hosts` are the names under which it is then asked; None: any.
+    """
+
+    def __init__(self, keys: KeyRing | None = None, hosts: Hosts | None = None) -> None:
+        self._keys, self._hosts = keys, hosts
 
     @property
     def keyed(self) -> bool:
@@ -64,18 +69,19 @@ class Doors:
 
     def admit(self, scope: Scope, route: str) -> None:
         """Raises Problem 401 or 403 for who may not ask this route, 400 or 431 for what the request line or headers hold."""
-        if route not in OPEN:
-            self._check_key(scope, route, SCOPE_OF.get(route, "admin"))
+        self.check_key(scope, route)
         _check_headers(scope["headers"])
         query = scope.get("query_string", b"")
         if query:
             _check_query(query)
 
-    def _check_key(self, scope: Scope, route: str, needed: str | None) -> None:
+    def check_key(self, scope: Scope, route: str) -> None:
+        """Raises Problem 401 or 403 for who may not ask this route."""
+        if route in OPEN:
+            return
+        needed = SCOPE_OF.get(route, "admin")
         if self._keys is None:
-            client = scope.get("client")
-            if client is not None and not client[0].startswith(_LOOPBACK):
-                raise _unauthorized("This service has no keys, so it answers its own machine only: payrescue keys add.")
+            self._check_machine(scope)
             return
         secret = _secret_of(scope)
         if route in _BY_BROWSER:
@@ -95,6 +101,26 @@ class Doors:
                 f"This address wants a key of scope {needed}.",
                 headers={"www-authenticate": f'Bearer realm="payrescue", error="insufficient_scope", scope="{needed}"'},
             )
+
+    def _check_machine(self, scope: Scope) -> None:
+        client = scope.get("client")
+        if client is not None and not client[0].startswith(_LOOPBACK):
+            raise _unauthorized("This service has no keys, so it answers its own machine only: payrescue keys add.")
+        if self._hosts is None:
+            return
+        for name, value in scope["headers"]:
+            if name == b"host" and not self._hosts.has(value):
+                raise _other_host()
+
+
+def _other_host() -> Problem:
+    return Problem(
+        403,
+        "other_host",
+        "The service is not asked by this name",
+        "This service has no keys, so it answers to localhost and loopback addresses only, lest websites ask it through a "
+        "browser. Ask it by one of these, name others in PAYRESCUE_HOSTS, or make keys: payrescue keys add.",
+    )
 
 
 def _unauthorized(detail: str, more: str = "") -> Problem:

@@ -21,10 +21,7 @@ _IDLE_S = 0.0005  # a longer rest than this between two requests, and nothing wa
 
 
 class Gate:
-    """Lets at most `most` requests wait to be scored.
-
-    `shed` counts those that were turned away. `clock` tells seconds, from any moment on.
-    """
+    """Lets at most `most` requests wait to be scored. `clock` tells seconds, from any moment on."""
 
     def __init__(self, most: int, clock: Callable[[], float] = perf_counter) -> None:
         self._most, self._clock = most, clock
@@ -32,7 +29,7 @@ class Gate:
         self.together_waiting = 0
         """Questions of the batches that were let in, the one that is being answered among them."""
         self._one_batch = asyncio.Lock()
-        self.shed = self._stepping = 0
+        self._stepping = 0
         self._since = self._crowd_since = self._crowd_left = float("-inf")
 
     @property
@@ -40,9 +37,9 @@ class Gate:
         """Whether who comes now is turned away."""
         return self.waiting >= self._most
 
-    def refusal(self) -> Problem:
-        """What one who is turned away is told; they are counted."""
-        self.shed += 1
+    @staticmethod
+    def refusal() -> Problem:
+        """What one who is turned away is told."""
         return Problem(
             503,
             "overloaded",

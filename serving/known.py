@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["Known", "OutcomeLog"]
+__all__ = ["Known", "OutcomeLog", "never"]
+
+
+def never() -> bool:
+    """For who reads the log to its end."""
+    return False
 
 
 @dataclass(frozen=True, slots=True)

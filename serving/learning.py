@@ -7,12 +7,12 @@ thus share nothing that it keeps, though each is told of every outcome, whoever'
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from models.fees import Fees
 from models.policies import Learner, Policy
 from models.policy_names import policy_named
-from serving.known import OutcomeLog
+from serving.known import OutcomeLog, never
 from serving.state import KeptUp
 
 __all__ = ["Lessons", "Policies"]
@@ -36,13 +36,13 @@ class Lessons:
         self._policy, self._log, self._most = policy, log, most
         self._begun = False
 
-    def follow(self) -> int:
-        """Tell it what the log has and it has not heard; returns how many outcomes; blocking."""
+    def follow(self, ends: Callable[[], bool] = never) -> int:
+        """Tell it what the log has and it has not heard, until it `ends`; returns how many outcomes; blocking."""
         if not self._begun:
             self.seq = max(0, self._log.latest() - self._most)
             self._begun = True
         told = 0
-        while outcomes := self._log.after(self.seq, _AT_ONCE):
+        while not ends() and (outcomes := self._log.after(self.seq, _AT_ONCE)):
             for known in outcomes:
                 try:
                     self._policy.record(known.fields)

@@ -32,10 +32,10 @@ CAUSES = ("no_model", "deadline", "error", "state")
 """Why the rules answered in place of a model, or a model without the state of the last minutes."""
 
 CODES = (
-    *("unauthorized", "forbidden", "card_number", "security_code", "invalid_request", "malformed_json"),
+    *("unauthorized", "forbidden", "other_host", "card_number", "security_code", "invalid_request", "malformed_json"),
     *("nested_too_deeply", "body_too_large", "headers_too_large", "unsupported_media_type", "invalid_header"),
     *("not_found", "method_not_allowed", "no_such_locale", "body_too_slow", "overloaded", "draining"),
-    *("no_such_page", "moved"),
+    "no_such_page",
     *("conflicting_outcome", "log_unavailable", "no_log", "malformed_http", "internal_error", "other"),
 )
 """Codes of problem documents."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from features.columns import Column
 from serving.answer_schemas import answer_schemas
+from serving.pieces import MOST_PIECE_BYTES
 from serving.schemas import request_schemas
 from serving.settings import ServiceSettings
 
@@ -17,18 +18,17 @@ _PROBLEMS = {
     307: "It is elsewhere: see the header Location.",
     400: "What was sent is no JSON, or a header is not valid.",
     401: "A key is needed.",
-    403: "The key is not for this.",
+    403: "The key is not for this; or, without keys, the service is asked by a name that is not its machine's.",
     404: "There is no such thing.",
     408: "The body took too long.",
     409: "It contradicts what was told before.",
     413: "The body is too large.",
     415: "The body is of another type.",
     422: "A field is not as it should be: see errors.",
-    429: "Too many requests: wait for Retry-After seconds.",
     500: "The service failed.",
     503: "The service cannot do this now: wait for Retry-After seconds.",
 }
-_FOR_BODIES = (400, 408, 413, 415, 422, 429, 500, 503)
+_FOR_BODIES = (400, 408, 413, 415, 422, 500, 503)
 _NO_CARDS = "Never send a card number or a security code: what holds one, in whatever place, is refused, and not kept."
 _DEADLINE = {
     "name": "X-Deadline-Ms",
@@ -105,7 +105,7 @@ def document(
     ('3.1.0', ['/v1/score'])
     """
     size = f"Up to {settings.most_body_bytes} bytes of JSON."
-    many = f"Up to {settings.most_batch_bytes} bytes of JSON, {settings.most_batch} requests."
+    many = f"Up to {settings.most_batch_bytes} bytes of JSON, {settings.most_batch} requests of {MOST_PIECE_BYTES} bytes each."
     posts = {
         "/v1/score": _post("score", "What to do next", size, "ScoreRequest", "Answer", deadline=True),
         "/v1/score/batch": _post("scoreBatch", "The same for many", many, "ScoreRequests", "Answers", deadline=True),
@@ -142,8 +142,7 @@ def document(
             "responses": {str(status): _problem(says) for status, says in _PROBLEMS.items()},
         },
     }
-    if keys:
-        _lock(made)
+    _guard(made, keys=keys)
     return made
 
 
@@ -154,18 +153,20 @@ def _version() -> str:
         return "0"
 
 
-def _lock(made: dict[str, Any]) -> None:
-    """Says which operations want a key."""
-    made["components"]["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-    }
+def _guard(made: dict[str, Any], *, keys: bool) -> None:
+    """Says which operations not everybody may ask, and, with keys, which want one."""
+    if keys:
+        made["components"]["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+        }
     for path, methods in made["paths"].items():
         if path in {"/livez", "/readyz"}:
             continue
         for operation in methods.values():
-            operation["security"] = [{"bearer": []}, {"apiKey": []}]
             operation["responses"] |= {"401": _response(401), "403": _response(403)}
+            if keys:
+                operation["security"] = [{"bearer": []}, {"apiKey": []}]
 
 
 def _response(status: int) -> dict[str, str]:

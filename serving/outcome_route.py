@@ -9,7 +9,8 @@ from typing import Any
 from features.errors import BadInput
 from serving.log import DecisionLog
 from serving.log_records import Heard, LogUnavailable, OutcomeConflict, OutcomeTooEarly, Told
-from serving.outcomes import Outcome, OutcomeReader
+from serving.outcomes import MOST_OUTCOMES, WANTED, Outcome, OutcomeReader
+from serving.pieces import parsed
 from serving.problems import Problem, invalid
 from serving.requests import MOST_FAULTS, RequestFaults
 
@@ -32,6 +33,10 @@ class OutcomeRoute:
         heard: Callable[[Sequence[Heard]], object] = lambda heard: heard,
     ) -> None:
         self._log, self._reader, self._clock, self._heard = log, reader, clock, heard
+
+    async def told_by(self, body: bytes) -> dict[str, int]:
+        """What became of the outcomes in a body. Raises Problem: 400, 409, 413, 422, 503."""
+        return await self.told(await parsed(body, MOST_OUTCOMES, WANTED))
 
     async def told(self, raw: Any) -> dict[str, int]:
         """What became of the outcomes in the JSON value `raw`. Raises Problem: 409, 422, 503."""

@@ -18,10 +18,13 @@ from serving.requests import (
 )
 from serving.values import CARD_NUMBER, field_of, hides_card_number
 
-__all__ = ["MOST_OUTCOMES", "Outcome", "OutcomeReader"]
+__all__ = ["MOST_OUTCOMES", "WANTED", "Outcome", "OutcomeReader"]
 
 MOST_OUTCOMES = 1_000
 """Most outcomes in one request."""
+
+WANTED = f"an outcome, or an array of 1 to {MOST_OUTCOMES} of them"
+"""What a request may be."""
 
 _REQUIRED = dict.fromkeys(("attempt_id", "resolved_at", "outcome")).keys()
 _PARTS = ("evidence", "attempt")
@@ -71,7 +74,7 @@ class OutcomeReader:
         if type(raw) is not list:
             return [("", raw)]
         if not 0 < len(raw) <= MOST_OUTCOMES:
-            faults.note("", f"an outcome, or an array of 1 to {MOST_OUTCOMES} of them")
+            faults.note("", WANTED)
             return []
         return [(f"/{i}", item) for i, item in enumerate(raw)]
 

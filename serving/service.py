@@ -15,7 +15,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -75,7 +75,8 @@ class Front:
         followed = os.environ.get(_FOLLOWED)
         settings = ServiceSettings.from_environment(os.environ)
         try:
-            app = assemble(settings, lambda: locate(settings, os.environ), Path(followed) if followed else None)
+            with _leaving_at_once():
+                app = assemble(settings, lambda: locate(settings, os.environ), Path(followed) if followed else None)
         except Exception as error:
             # Merely raised, uvicorn would take it that nobody minds the start, and serve what is behind, without keys
             said = str(error) if isinstance(error, BadInput) else type(error).__name__
@@ -112,6 +113,19 @@ def _closing(app: App, send: Send) -> Send:
         await send(message)
 
     return sent
+
+
+@contextlib.contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Until the first request is taken there is nothing to lose, and loading and catching up may take long: SIGTERM ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave_slowly(app: App, drain_s: float) -> None:

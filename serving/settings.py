@@ -61,8 +61,8 @@ class ServiceSettings:
     the next start, `none` for nowhere; `snapshots` is one in which the online state in memory is kept for it.
     `experiments` is a YAML file (`serving/experiments.py`). `keys` is a file of API keys; without one, only the machine itself
     is answered. `access_log` is the share of requests that get a line, `metrics` a folder in which the workers share their
-    counts. `insights` is a folder of pages for product owners, as `payrescue report` writes it. Bodies are in bytes, counts in
-    items.
+    counts. `insights` is a folder of pages for product owners, as `payrescue report` writes it. `hosts` are names under which
+    a service without keys is asked, beside the loopback ones; `*` is any. Bodies are in bytes, counts in items.
     """
 
     host: str = "127.0.0.1"
@@ -87,6 +87,7 @@ class ServiceSettings:
     access_log: float = 1.0
     metrics: str | None = None
     insights: str | None = None
+    hosts: tuple[str, ...] = ()
     most_body_bytes: int = 64 * 1024
     most_batch_bytes: int = 8 * 1024 * 1024
     most_batch: int = 1_000
@@ -95,7 +96,7 @@ class ServiceSettings:
     def from_environment(cls, environment: Mapping[str, str]) -> ServiceSettings:
         """Settings from `PAYRESCUE_HOST`, `_PORT`, `_WORKERS`, `_MODEL`, `_MODEL_VERSION`, `_RULES`, `_FEES`, `_POLICY`,
         `_SALT`, `_LOG`, `_STATE`, `_DEADLINE_MS`, `_DRAIN_S`, `_MOST_WAITING`, `_FOLLOW_S`, `_LAST_MODELS`, `_SNAPSHOTS`,
-        `_EXPERIMENTS`, `_KEYS`, `_ACCESS_LOG` (on, off, or a share), `_METRICS` and `_INSIGHTS`.
+        `_EXPERIMENTS`, `_KEYS`, `_ACCESS_LOG` (on, off, or a share), `_METRICS`, `_INSIGHTS` and `_HOSTS` (by commas).
 
         Raises BadInput naming the variable.
 
@@ -125,6 +126,7 @@ class ServiceSettings:
             access_log=_share(environment, "PAYRESCUE_ACCESS_LOG", cls.access_log),
             metrics=environment.get("PAYRESCUE_METRICS") or None,
             insights=environment.get("PAYRESCUE_INSIGHTS") or None,
+            hosts=tuple(environment.get("PAYRESCUE_HOSTS", "").replace(",", " ").split()),
         )
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from serving.known import OutcomeLog
+from serving.known import OutcomeLog, never
 from serving.log_records import LogUnavailable
 from serving.settings import IN_MEMORY, NOWHERE, check_state
 from serving.state_fold import Base
@@ -32,6 +33,7 @@ DEADLINE_S = 0.010
 
 _EVERY_S = 0.2
 _AFTER_A_FAILURE_S = 1.0
+_END_S = 1.0
 
 
 class Fold(Protocol):
@@ -40,8 +42,11 @@ class Fold(Protocol):
     seq: int
     """Up to which outcome the log has entered."""
 
-    def follow(self) -> int:
-        """Let in what the log has and the state has not; returns how many outcomes; blocking. Raises what log or store do."""
+    def follow(self, ends: Callable[[], bool] = never) -> int:
+        """Let in what the log has and the state has not, until it `ends`; returns how many outcomes; blocking.
+
+        Raises what log or store do.
+        """
 
     def latest(self) -> int:
         """Up to which outcome the log could tell it; blocking. Raises what the log does."""
@@ -94,7 +99,7 @@ class KeptUp:
     def catch_up(self) -> None:
         """Let in what the log has now; where it cannot be read, that is tried again once started. Blocking."""
         try:
-            self._fold.follow()
+            self._follow()
         except Exception as error:
             self._complain(error)
 
@@ -107,18 +112,29 @@ class KeptUp:
         self._told.set()
 
     def close(self) -> None:
-        """Stop following; on the event loop, if requests were answered."""
+        """Stop following; on the event loop, if requests were answered.
+
+        What has just been read is waited for, a second at most.
+        """
         self._ends.set()
         self._told.set()
         if self._thread.is_alive():
-            self._thread.join(timeout=_AFTER_A_FAILURE_S)
+            self._thread.join(timeout=_END_S)
+        if self._thread.is_alive():
+            _log.warning("the online state is left as it is: what it waits for takes too long")
+            return
         with suppress(LogUnavailable):  # it could not be kept: the next start reads the log
             self._fold.close()
+
+    def _follow(self) -> None:
+        with suppress(Exception):  # what follows says what is wrong
+            self._newest = self._fold.latest()  # before: while it catches up, that is how far it has to go
+        self._fold.follow(self._ends.is_set)
 
     def _run(self) -> None:
         while not self._ends.is_set():
             try:
-                self._fold.follow()
+                self._follow()
                 self.failing = self.without_log = self.without_store = False
                 self._fold.keep()
             except Exception as error:

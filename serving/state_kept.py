@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import re
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -82,7 +83,7 @@ class KeptStates:
 
     def keep(self, artefact: str, snapshot: Snapshot) -> bool:
         """Write a snapshot, and delete those that it takes the place of. Whether it could be written."""
-        part = self._folder / f"{artefact}.{os.getpid()}.part"
+        part = self._folder / f"{artefact}.{os.getpid()}.{secrets.token_hex(4)}.part"  # machines may share the folder
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with part.open("wb") as file:
@@ -115,17 +116,28 @@ class KeptStates:
         return [one for one in named if artefact is None or one[0]["artefact"] == artefact]
 
     def _clear(self) -> None:
-        """Delete the snapshots of artefacts that were not written for longest, and what was left half written."""
+        """Delete the snapshots of artefacts that were not written for longest, and what was left half written.
+
+        Other workers do the same meanwhile.
+        """
         newest: dict[str, float] = {}
         for found, path in self._files():
-            newest[found["artefact"]] = max(newest.get(found["artefact"], 0.0), path.stat().st_mtime)
+            newest[found["artefact"]] = max(newest.get(found["artefact"], 0.0), _written(path))
         gone = set(sorted(newest, key=newest.__getitem__)[:-_KEPT])
         for found, path in self._files():
             if found["artefact"] in gone:
                 path.unlink(missing_ok=True)
         for path in self._folder.glob("*.part"):
-            if time.time() - path.stat().st_mtime > _ABANDONED_S:
+            if time.time() - _written(path) > _ABANDONED_S:
                 path.unlink(missing_ok=True)
+
+
+def _written(path: Path) -> float:
+    """When a file was written, in seconds since 1970; 0 for one that is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _arrays(snapshot: Snapshot) -> dict[str, npt.NDArray[Any]]:
@@ -171,7 +183,7 @@ def _read(path: Path, sha256: str) -> Snapshot | None:
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return _snapshot(arrays)
-    except (OSError, ValueError, KeyError, EOFError):
+    except Exception:  # whatever its bytes lead to (BadZipFile, say), the log is read instead
         return None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.known import Known, OutcomeLog
+from serving.known import Known, OutcomeLog, never
 from serving.state_declines import Decline, added, count, credential_of, hashed
 from serving.state_fold import REMEMBERED_US, Base, begins, digest_of, had, told_by
 from serving.state_kept import KeptStates, Snapshot
@@ -68,13 +68,16 @@ class MemoryState:
         """What is known now."""
         return _Past(self)
 
-    def follow(self) -> int:
-        """Let in what the log has and the state has not; returns how many outcomes that were. Not on the request path."""
+    def follow(self, ends: Callable[[], bool] = never) -> int:
+        """Let in what the log has and the state has not; returns how many outcomes that were. Not on the request path.
+
+        Between two readings it asks whether that `ends`.
+        """
         entered = 0
         with self._turn:
             if not self._begun:
                 self._begin()
-            while outcomes := self._log.after(self.seq, _READ):
+            while not ends() and (outcomes := self._log.after(self.seq, _READ)):
                 self._enter(outcomes)
                 entered += len(outcomes)
         return entered

@@ -13,13 +13,13 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from serving.known import OutcomeLog
+from serving.known import OutcomeLog, never
 from serving.redis_reads import RedisReads
 from serving.state_declines import KEPT_US, added, credential_of, packed
 from serving.state_fold import REMEMBERED_US, Base, Told, begins, digest_of, told_by
@@ -140,11 +140,11 @@ class RedisState:
 
     # What follows the log: in a thread of its own
 
-    def follow(self) -> int:
-        """Let in what the log has and the state has not; returns how many outcomes entered from here."""
+    def follow(self, ends: Callable[[], bool] = never) -> int:
+        """Let in what the log has and the state has not, until it `ends`; returns how many outcomes entered from here."""
         entered = 0
         with self._turn:
-            while True:
+            while not ends():
                 at = self._redis.mget([self._key("", *_AT)])[0] or b""
                 epoch, _, seq = at.decode("ascii", "replace").partition(" ")
                 if self._anew or not (epoch and seq.isascii() and seq.isdigit()):
@@ -153,7 +153,7 @@ class RedisState:
                 self._epoch, self.seq = epoch, int(seq)
                 outcomes = self._log.after(self.seq, _BATCH)
                 if not outcomes:
-                    return entered
+                    break
                 try:
                     values = self._folded(epoch, told_by(outcomes, self._base, self._until))
                 except Damaged:
@@ -161,6 +161,7 @@ class RedisState:
                     continue
                 if self._swap(at, f"{epoch} {outcomes[-1].seq}", values):
                     entered += len(outcomes)
+        return entered
 
     def _begin(self, at: bytes) -> None:
         """Start an epoch, in which nothing has entered yet."""

@@ -25,6 +25,7 @@ __all__ = [
     "Send",
     "as_json",
     "header",
+    "malformed",
     "parse_json",
     "read_body",
     "request_id_of",
@@ -162,7 +163,12 @@ def parse_json(body: bytes) -> Any:
                 return _shallow(json.loads(body), body)
             except (ValueError, RecursionError):
                 pass  # broken in other ways too
-    raise Problem(
+    raise malformed()
+
+
+def malformed() -> Problem:
+    """What one is told whose body is no JSON."""
+    return Problem(
         400,
         "malformed_json",
         "The body is no JSON",

@@ -162,11 +162,12 @@ def _number(within: Range, *, whole: bool) -> Reader:
     spoken = f"{'a whole number' if whole else 'a finite number'}{'' if within == _ANY else f', {within}'}"
     low, high, above_low = within.low, within.high if within.high is not None else MOST_NUMBER, within.above_low
     convert: Callable[[Any], int | float] = int if whole else float
-    usual, most = int if whole else float, min(high, _LEAST_CARD_NUMBER - 1)
+    usual = int if whole else float
+    least, most = max(low, 1 - _LEAST_CARD_NUMBER), min(high, _LEAST_CARD_NUMBER - 1)
 
     def read(value: Any) -> int | float:
         kind = type(value)
-        if kind is usual and low < value <= most:
+        if kind is usual and least < value <= most:
             number: int | float = value
             return number
         fits = kind is int or (kind is float and (not whole or value.is_integer()))

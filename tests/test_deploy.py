@@ -39,7 +39,7 @@ def bento(tmp_path_factory):
 def test_the_bento_holds_the_packages_that_serve_and_nothing_else(bento):
     held = {path.relative_to(bento / "src").as_posix() for path in (bento / "src").rglob("*") if path.is_file()}
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "features", "models", "serving"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "features", "insights", "models", "serving"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if listed.returncode != 0:
@@ -50,6 +50,22 @@ def test_the_bento_holds_the_packages_that_serve_and_nothing_else(bento):
         "pyproject.toml",
         "README.md",
         "LICENSE",
+    }
+
+
+def test_the_command_line_is_there_with_all_that_it_imports(bento):
+    """Where the checkout is installed too, what is missing from the Bento would be found there."""
+    told = (
+        "import sys, payrescue; print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in sys.argv[1:]))"
+    )
+    ours = ["payrescue", "features", "insights", "models", "serving", "training"]
+    done = subprocess.run(
+        [sys.executable, "-c", told, *ours], cwd=bento / "src", capture_output=True, text=True, check=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )  # fmt: skip
+    assert {Path(file).relative_to(bento / "src").parts[0] for file in done.stdout.split()} >= {
+        "payrescue.py",
+        "insights",
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import string
+import time
 from itertools import pairwise
 
 import pytest
@@ -157,6 +158,15 @@ def test_random_long_numbers_are_rarely_taken_for_card_numbers() -> None:
 @given(st.text(max_size=60))
 def test_any_text_can_be_asked_about(text: str) -> None:
     assert contains_card_number(text) in {True, False}
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 30_000, "x4111111111111" * 4_000, "4111 " * 6_000, ("x" * 90 + "4111111111111111") * 500]
+)
+def test_looking_takes_no_longer_than_the_text_is_long(text: str) -> None:
+    began = time.process_time()
+    contains_card_number(text)
+    assert time.process_time() - began < 0.5  # the square of its length would be tens of seconds
 
 
 @pytest.mark.parametrize("name", ["cvv", "CVC2", "card_number", "Card Number", "cardNumber", "PAN", "security-code"])

@@ -156,7 +156,7 @@ def decisions():
 def pages(table, settings, model, decisions, tmp_path_factory):
     """A folder with all pages."""
     folder = tmp_path_factory.mktemp("pages")
-    sources = Sources(table, "attempts.parquet", settings, model, decisions, policies_judged)
+    sources = Sources(table, settings, model, decisions, policies_judged)
     report(sources, folder, np.random.default_rng(1))
     return folder
 
@@ -168,7 +168,7 @@ def made(tmp_path):
     def _made(table, **more):
         folder = tmp_path / "made"
         shutil.rmtree(folder, ignore_errors=True)
-        report(Sources(table, "attempts.csv", InsightSettings(), **more), folder, np.random.default_rng(1))
+        report(Sources(table, InsightSettings(), **more), folder, np.random.default_rng(1))
         return folder
 
     return _made

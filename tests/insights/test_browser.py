@@ -42,7 +42,7 @@ def visit(browser, pages):
     """Opens a page; in the end nothing may have gone wrong in any."""
     contexts, wrong = [], []
 
-    def _visit(page="overview", language="en", address="", **options):
+    def _visit(page="overview", language="en", address="", folder=pages, **options):
         context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 900}, "accept_downloads": True} | options
         )
@@ -51,7 +51,7 @@ def visit(browser, pages):
         shown.on("pageerror", lambda error: wrong.append(str(error)))
         shown.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
         shown.on("requestfailed", lambda one: wrong.append(one.url) if "ABORTED" not in (one.failure or "") else None)
-        shown.goto((pages / file_of(page, language)).as_uri() + address)
+        shown.goto((folder / file_of(page, language)).as_uri() + address)
         return shown
 
     yield _visit
@@ -173,6 +173,17 @@ def test_every_measure_and_segment_of_reasons_can_be_shown(visit):
     for option in shown.locator("#by option").all():
         shown.select_option("#by", option.get_attribute("value"))
         assert shown.locator("#values tbody tr").count() >= 1
+
+
+def test_what_merchants_call_things_is_shown_as_it_is_and_is_no_markup(visit, made, table):
+    name = '--<a href="https://elsewhere.example/">win & <b>more</b></a>'
+    some = table.tail(300).assign(route=name)
+    shown = drawn(visit("reasons", address="#by=route", folder=made(some)))
+    assert name in shown.locator("#values-plot .ytick").first.text_content()
+    shown.locator("#values-plot .bars .point path").first.hover(force=True)
+    shown.wait_for_selector("#values-plot .hovertext")
+    assert name in shown.locator("#values-plot .hovertext").first.text_content()
+    assert shown.locator("#values-plot svg a, #values-plot tspan[style*=bold]").count() == 0
 
 
 def test_what_is_no_address_shows_everything(visit):

@@ -57,6 +57,19 @@ def test_decisions_in_files_give_the_same_figures(decisions, tmp_path, ending):
     assert recommendations(read_decisions(path)).paid_followed == recommendations(decisions).paid_followed
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_text_where_a_number_is_wanted_is_told_by_its_place(decisions, tmp_path, ending):
+    path = tmp_path / f"decisions{ending}"
+    decisions["amount_minor"] = ["1000", "EUR 20", None, "500", "one hundred"]
+    decisions["success_probability"] = ["0.8", "0.6", "0.7", None, "high"]
+    decisions.to_csv(path, index=False) if ending == ".csv" else decisions.to_parquet(path)
+    with pytest.raises(BadInput) as refused:
+        read_decisions(path)
+    told = str(refused.value)
+    assert "row 2, amount_minor 'EUR 20': want a number (2 rows)" in told
+    assert "row 5, success_probability 'high': want a number" in told
+
+
 def test_what_is_no_table_of_decisions_is_refused(decisions, tmp_path):
     path = tmp_path / "decisions.csv"
     with pytest.raises(BadInput, match="no such file"):

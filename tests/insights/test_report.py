@@ -184,3 +184,13 @@ def test_paths_of_templates_are_packaged():
     told = tomllib.loads((root.parent / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
     kinds = {path.suffix for path in root.iterdir() if path.is_file() and path.suffix not in {".py", ""}}
     assert {f"*{kind}" for kind in kinds - {".typed"}} <= set(told["insights"])
+
+
+def test_no_cell_for_machines_is_a_formula(made):
+    names = ["=cmd|'/C calc'!A0", "+1", "-1", "@SUM(A1)", "a=b", "plain"]
+    told = pd.read_csv(
+        made(rows(240, route=[names[i % 6] for i in range(240)], outcome="bank_decline")) / "reasons.csv"
+    )
+    routes = set(told["value"][told["segment"] == "route"])
+    assert {f"'{name}" for name in names[:4]} | set(names[4:]) <= routes
+    assert told["share_of_attempts"].dtype == float

@@ -181,7 +181,7 @@ def send() -> Callable[..., httpx.Response]:
     def _send(app: App, method: str, path: str, body: Any = None, **options: Any) -> httpx.Response:
         async def once() -> httpx.Response:
             transport = httpx.ASGITransport(app=app)
-            async with httpx.AsyncClient(transport=transport, base_url="http://payrescue") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 if body is not None:
                     options.setdefault("headers", {}).setdefault("content-type", "application/json")
                     options["content"] = body if isinstance(body, bytes) else json.dumps(body).encode()

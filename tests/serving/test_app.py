@@ -1,7 +1,9 @@
 import asyncio
 import json
 import logging
+import re
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from features.allowed import VOCABULARIES
 from models.engine import Engine
 from serving import transport
 from serving.app import App
+from serving.openapi import document
 from serving.settings import ServiceSettings
 
 PAN = "4111111111111111"
@@ -355,3 +358,13 @@ def test_any_bytes_are_refused_with_a_problem(app, send, body):
     response = send(app, "POST", "/v1/score", body or b" ")
     assert response.status_code in {400, 422}
     assert set(response.json()) == MEMBERS
+
+
+def test_the_document_speaks_of_every_status_that_is_sent_and_of_no_other():
+    """The service's problems are all made in its source; those of uvicorn's protocols (`serving/wire.py`) are beyond OpenAPI."""
+    folder = Path(transport.__file__).parent
+    sources = [path.read_text(encoding="utf-8") for path in folder.glob("*.py") if path.name != "wire.py"]
+    sent = {int(status) for text in sources for status in re.findall(r"Problem\(\s*(\d{3}),", text)}
+    assert {
+        int(status) for status in document(ServiceSettings(), App(Engine(None))._routes)["components"]["responses"]
+    } == sent - {405, 431}

@@ -9,6 +9,7 @@ import pytest
 
 from models.engine import Engine
 from serving.app import App
+from serving.requests import RequestReader
 from serving.settings import ServiceSettings
 
 JSON = {"content-type": "application/json"}
@@ -111,6 +112,8 @@ def test_faults_are_told_by_their_place_in_the_whole_batch(send, rules_app, ques
         (b'[{"attempt": {"amount_minor": NaN}}]', 422, "invalid_request"),
         (b"[" * 100_000, 400, "malformed_json"),
         (b'[{"attempt": {"issuer": "4111111111111111"}}]', 422, "card_number"),
+        (b"[{}, " + b" " * 65_536 + b"NaN]", 400, "malformed_json"),
+        (b'{"attempt": "' + b"x" * 65_536 + b'"}', 413, "body_too_large"),
     ],
 )
 def test_what_is_no_batch_is_a_problem(send, rules_app, body, status, code):
@@ -120,3 +123,26 @@ def test_what_is_no_batch_is_a_problem(send, rules_app, body, status, code):
 
 def test_an_empty_batch_has_no_answers(send, rules_app):
     assert send(rules_app, "POST", "/v1/score/batch", []).json() == []
+
+
+@pytest.mark.parametrize("path", ["/v1/score/batch", "/v1/outcomes"])
+def test_no_piece_of_a_body_is_larger_than_a_single_question_may_be(send, rules_app, path):
+    large = {"attempt": {"issuer": [{"a": "1 2 3"}] * 450_000}}  # 8 MB, which would take seconds to read
+    began = time.process_time()
+    told = send(rules_app, "POST", path, json.dumps([{}, large, {}]).encode())
+    assert (told.status_code, told.json()["code"]) == (413, "body_too_large")
+    assert [error["pointer"] for error in told.json()["errors"]] == ["/1"]
+    assert time.process_time() - began < 1.0
+
+
+def test_the_larger_questions_are_the_fewer_are_read_at_once(monkeypatch, send, rules_app, question):
+    large, at_once, read = {**question, "attempt": {"method": "x" * 20_000}}, [], RequestReader.read_batch
+
+    def counted(self, raw, **options):
+        at_once.append(len(raw))
+        return read(self, raw, **options)
+
+    monkeypatch.setattr(RequestReader, "read_batch", counted)
+    told = send(rules_app, "POST", "/v1/score/batch", [question] * 10 + [large] * 2 + [question])
+    assert at_once == [8, 3, 2]
+    assert {error["pointer"].split("/")[1] for error in told.json()["errors"]} == {"10", "11"}

@@ -11,10 +11,13 @@ from features.cards import contains_card_number, luhn_ok
 from models.engine import Engine
 from serving.access_log import AccessLog
 from serving.app import App
+from serving.assembly import assemble
 from serving.doors import OPEN, Doors
+from serving.hosts import Hosts
 from serving.keys import KeyRing, add_key
 from serving.metrics import Meters
 from serving.problems import Problem
+from serving.settings import ServiceSettings
 
 PAN = "4111111111111111"
 NOW = 1_767_700_000_000_000
@@ -112,6 +115,59 @@ class TestWithoutKeys:
             Doors().admit({"client": client, "headers": []}, "/v1/score")
         assert refused.value.status == 401
         Doors().admit({"client": client, "headers": []}, "/livez")
+
+    @pytest.mark.parametrize(
+        "host",
+        [None, "localhost", "LocalHost:3000", "localhost.", "127.0.0.1:3000", "127.9.9.9", "[::1]:3000", "a.localhost"],
+    )
+    def test_it_is_asked_by_its_own_names(self, host):
+        headers = [(b"host", host.encode())] if host is not None else []
+        doors = Doors(hosts=Hosts())
+        for _ in range(2):
+            doors.admit({"client": ("127.0.0.1", 1), "headers": headers}, "/insights/")
+
+    @pytest.mark.parametrize(
+        "host",
+        ["shop.example", "localhost.shop.example:3000", "127.0.0.1.nip.io", "192.168.0.7", "[::2]", "", "127.0.0.1x"],
+    )
+    @pytest.mark.parametrize("route", ["/v1/score", "/v1/outcomes", "/insights/", "/metrics"])
+    def test_a_website_that_has_this_machine_s_address_as_its_own_is_refused(self, host, route):
+        asked = {"client": ("127.0.0.1", 1), "headers": [(b"accept", b"*/*"), (b"host", host.encode())]}
+        for _ in range(2):
+            with pytest.raises(Problem) as refused:
+                Doors(hosts=Hosts()).admit(asked, route)
+            assert (refused.value.status, refused.value.code) == (403, "other_host")
+        Doors(hosts=Hosts()).admit(asked, "/livez")
+
+    @pytest.mark.parametrize("more", [["pay.example"], ["*"], ["other", "Pay.Example"]])
+    def test_other_names_may_be_allowed(self, more):
+        asked = {"client": ("127.0.0.1", 1), "headers": [(b"host", b"pay.example:8080")]}
+        Doors(hosts=Hosts(more)).admit(asked, "/v1/score")
+
+    @pytest.mark.parametrize(
+        ("environment", "status"),
+        [({}, 403), ({"PAYRESCUE_HOSTS": "a.example, shop.example"}, 200), ({"PAYRESCUE_HOST": "0.0.0.0"}, 200)],
+    )
+    def test_the_service_looks_at_names_where_it_listens_to_its_machine_alone(
+        self, environment, status, send, question
+    ):
+        environment |= {"PAYRESCUE_LOG": "none", "PAYRESCUE_MODEL": "none", "PAYRESCUE_FOLLOW_S": "0"}
+        app = assemble(ServiceSettings.from_environment(environment), lambda: None, None)
+        assert send(app, "POST", "/v1/score", question, headers={"host": "shop.example"}).status_code == status
+        app.close()
+
+    def test_with_keys_any_name_will_do(self, secrets, send, question):
+        headers = {"host": "shop.example", "x-api-key": secrets[1]["score"]}
+        app = App(Engine(None), doors=Doors(KeyRing(secrets[0]), Hosts()), clock=lambda: NOW)
+        assert send(app, "POST", "/v1/score", question, headers=headers).status_code == 200
+
+
+def test_the_key_is_looked_at_even_where_all_are_turned_away(secrets, send, question):
+    keyed = App(Engine(None), ServiceSettings(most_waiting=1), doors=Doors(KeyRing(secrets[0])), clock=lambda: NOW)
+    keyed.gate.waiting = 1
+    assert send(keyed, "POST", "/v1/score", question).status_code == 401
+    answer = send(keyed, "POST", "/v1/score", question, headers={"x-api-key": secrets[1]["score"]})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 class TestCardData:

@@ -9,6 +9,7 @@ from models.engine import Engine
 from serving.app import App
 from serving.doors import Doors
 from serving.keys import KeyRing, add_key
+from serving.metrics import Meters
 from serving.settings import ServiceSettings
 
 
@@ -43,17 +44,23 @@ def get(folder):
     return _get
 
 
-def test_the_bare_address_leads_to_the_first_page(get):
-    answer = get("/insights")
+@pytest.mark.parametrize("address", ["/insights", "/insights/"])
+def test_the_bare_address_leads_to_the_first_page(get, address):
+    answer = get(address)
     assert answer.status_code == 307
-    assert (
-        str(httpx.URL("http://service/insights").join(answer.headers["location"]))
-        == "http://service/insights/index.html"
-    )
     # behind a proxy that serves under a prefix, too
-    assert (
-        str(httpx.URL("http://x/pay/insights").join(answer.headers["location"])) == "http://x/pay/insights/index.html"
-    )
+    for before in ("http://service", "http://x/pay"):
+        led = httpx.URL(before + address).join(answer.headers["location"])
+        assert str(led) == f"{before}/insights/index.html"
+
+
+def test_what_leads_on_is_counted_and_is_no_problem(get, folder):
+    meters = Meters()
+    get("/insights", App(Engine(None), ServiceSettings(insights=str(folder)), meters=meters))
+    told = [line for line in meters.text().decode().splitlines() if line.endswith(" 1.0")]
+    assert [line for line in told if "_total" in line] == [
+        'payrescue_requests_total{route="/insights",status="3xx"} 1.0'
+    ]
 
 
 @pytest.mark.parametrize(

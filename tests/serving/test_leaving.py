@@ -47,3 +47,19 @@ def test_it_says_so_then_answers_on_and_then_is_gone(leaving, question):
     assert process.wait(timeout=20) == 0
     with pytest.raises(httpx.TransportError):
         client.get("/livez")
+
+
+@pytest.mark.parametrize("starting", [True, False])
+def test_until_it_takes_requests_it_goes_at_once_whatever_it_loads_and_catches_up_with(starting):
+    code = """
+import signal, sys, time
+from serving.service import _leaving_at_once
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))  # what a server would do, once it is asked what it does
+with _leaving_at_once():
+    if sys.argv[1] == "True": print(flush=True); time.sleep(60)
+print(flush=True); time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code, str(starting)], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == (-signal.SIGTERM if starting else 7)

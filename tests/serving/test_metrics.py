@@ -236,7 +236,7 @@ def test_every_metric_of_the_alerts_is_there_and_so_are_its_labels(exposed):
         assert names_in(rule["expr"])
         assert without_total(names_in(rule["expr"])) - exposed == set()
         assert set(rule["annotations"]) == {"summary", "action"}
-    labels = {"status": {"2xx", "4xx", "5xx"}, "cause": set(CAUSES), "code": set(CODES), "route": set(ROUTES)}
+    labels = {"status": {"2xx", "3xx", "4xx", "5xx"}, "cause": set(CAUSES), "code": set(CODES), "route": set(ROUTES)}
     labels |= {"part": set(PARTS), "result": {*SHADOWS, "success", "failure"}}
     for label, value in re.findall(rf'({"|".join(labels)})[!=]?[=~]"([^"]+)"', text):
         assert set(value.split("|")) <= labels[label]

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from features.columns import Column
 from features.errors import BadInput
 from serving.requests import MOST_CANDIDATES, MOST_FAULTS, MOST_PREVIOUS, RequestReader
-from serving.values import MOST_TAKEN
+from serving.values import CARD_NUMBER, MOST_TAKEN
 
 PAN = "4111111111111111"
 reader = RequestReader()
@@ -240,6 +240,16 @@ def test_a_declared_column_is_read_like_any_other(question, now):
     question["attempt"]["loyalty"] = 12
     assert RequestReader([loyalty]).read(question, now=now).attempt["loyalty"] == 12.0
     assert pointers(question, now) == ["/attempt/loyalty"]
+
+
+@pytest.mark.parametrize("kind", ["float64", "int64"])
+@pytest.mark.parametrize("number", [int(PAN), -int(PAN), float(PAN), -float(PAN)])
+def test_a_card_number_is_none_for_a_declared_column_whatever_its_sign(question, now, kind, number):
+    own = Column("loyalty", kind, "points", required=False, for_training=False, known="before", meaning="")
+    question["attempt"]["loyalty"] = number
+    with pytest.raises(BadInput) as caught:
+        RequestReader([own]).read(question, now=now)
+    assert [fault.allowed for fault in caught.value.faults] == [CARD_NUMBER]
 
 
 def test_a_batch_points_into_its_items(question, now):

@@ -1,5 +1,8 @@
 """What `/readyz` and the metrics say of the parts that the service stands on."""
 
+import threading
+import time
+
 import pytest
 
 from models.engine import Engine
@@ -19,8 +22,10 @@ class Folded:
     def __init__(self):
         self.seq, self.reachable, self.error, self.in_the_log = 4, True, None, 4
         self.closed, self.unread = 0, None
+        self.at_work = lambda: None
 
-    def follow(self):
+    def follow(self, ends):
+        self.at_work()
         if self.error is not None:
             raise self.error
         entered, self.seq = self.in_the_log - self.seq, self.in_the_log
@@ -128,6 +133,13 @@ def test_a_store_that_requests_cannot_read_is_down(send, models, log, folded):
     assert told(send, models, log)[0] == ["state"]
 
 
+def test_how_far_the_state_is_behind_is_known_while_it_catches_up(state, folded):
+    told, folded.in_the_log = [], 10
+    folded.at_work = lambda: told.append(state.behind)
+    state.catch_up()
+    assert (told, state.behind) == ([6], 0)
+
+
 def test_how_far_the_state_is_behind_is_known_while_it_cannot_follow(state, folded):
     assert state.behind == 0
     folded.error, folded.in_the_log = ConnectionError(), 10
@@ -156,3 +168,25 @@ def test_past_its_deadline_a_request_does_not_wait_for_the_state(send, question,
     app = App(Engine(None), models=Fixed(Served(Engine(None), state=state)), clock=lambda: 1_767_700_000_000_000)
     assert send(app, "POST", "/v1/score", question, headers={"x-deadline-ms": deadline_ms}).status_code == 200
     assert len(seen) == asked
+
+
+def test_a_state_that_is_read_and_read_is_left_alone_and_the_log_is_closed_all_the_same(log, folded):
+    released, closed = threading.Event(), []
+    folded.at_work, log.close = released.wait, lambda: closed.append("log")
+    state = OnlineState(folded)
+    state.start()
+    began = time.monotonic()
+    App(Engine(None), models=Fixed(Served(Engine(None), state=state)), log=log).close()
+    assert (closed, folded.closed) == (["log"], 0)
+    assert time.monotonic() - began < 5
+    released.set()
+
+
+def test_the_log_is_closed_even_if_the_models_cannot_be(log, models):
+    def fails():
+        raise OSError
+
+    closed, models.close, log.close = [], fails, lambda: closed.append("log")
+    with pytest.raises(OSError):
+        App(Engine(None), models=models, log=log).close()
+    assert closed == ["log"]

@@ -219,6 +219,14 @@ class TestNotTaken:
         path.rename(path.with_name(path.name.replace("-20-", "-19-")))
         assert MemoryState(log, base(), kept=kept).follow() == 20
 
+    @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 no archive either"])
+    def test_one_that_is_no_archive_though_its_name_has_its_hash(self, log, kept, path, content, caplog):
+        artefact = path.name.partition("-")[0]
+        path.unlink()
+        path.with_name(f"{artefact}-20-{hashlib.sha256(content).hexdigest()}.state").write_bytes(content)
+        assert MemoryState(log, base(), kept=kept).follow() == 20
+        assert caplog.text.count("a kept state is damaged") == 1
+
     def test_one_that_would_execute_something(self, log, kept, path, tmp_path):
         class Executes:
             def __reduce__(self):
@@ -262,6 +270,35 @@ class TestTheFolder:
         log.entries.clear()
         store.close()
         assert not (tmp_path / "kept").exists()
+
+    def test_two_that_write_at_once_do_not_write_into_each_other(self, log_of, kept, monkeypatch):
+        log = log_of(*(ended(n, T0 + n) for n in range(1, 9)))
+        one, other = (MemoryState(log, base(), kept=kept) for _ in range(2))
+        for store in (one, other):
+            store.follow()
+        save, told = np.savez, []
+
+        def meanwhile(*given, **more):
+            monkeypatch.setattr(np, "savez", save)
+            other.close()
+            told.append(len(list(kept._folder.glob("*.state"))))
+            save(*given, **more)
+
+        monkeypatch.setattr(np, "savez", meanwhile)
+        one.close()
+        assert told == [1]
+        assert kept.newest(one._artefact, log).seq == 8
+        assert not kept._complained
+
+    def test_a_file_that_goes_away_while_the_folder_is_looked_through_is_no_trouble(self, log_of, kept, monkeypatch):
+        log = log_of(ended(1, T0 + 1))
+        store = MemoryState(log, base(), kept=kept)
+        store.follow()
+        kept._folder.mkdir()
+        gone = kept._folder / "x.1.part"
+        monkeypatch.setattr(Path, "glob", lambda folder, pattern: [gone])
+        store.close()
+        assert not kept._complained
 
     def test_a_snapshot_is_read_as_it_was_written(self, log_of, kept):
         log = log_of(*(ended(n, T0 + n) for n in range(1, 9)))

@@ -234,6 +234,13 @@ class TestFollowing:
         assert caplog.text.count("cannot follow") == 1
         assert "secret" not in caplog.text
 
+    def test_it_ends_in_the_middle_of_a_long_log(self, base, monkeypatch, log_of):
+        monkeypatch.setattr("serving.state_memory._READ", 2)
+        log = log_of(*(ended(n) for n in range(1, 8)))
+        store = MemoryState(log, base)
+        assert store.follow(lambda: store.seq >= 4) == 4
+        assert (store.follow(), store.seq) == (3, 7)
+
     def test_it_ends(self, following):
         state, _ = following
         state.close()
