@@ -643,7 +643,10 @@ def _model_told(uri: str | None) -> Any:
     from insights.model_told import ModelTold
     from training import tracking
     from training.model_history import version_told
+    from training.own import store_is_there
 
+    if uri is None and not store_is_there():
+        return None  # and no store is made before the attempts are known to be good
     tracking.store()
     try:
         return ModelTold(**vars(version_told(uri or "models:/payrescue@champion")))

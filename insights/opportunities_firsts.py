@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History, features_in_passing
+from features.own import OwnColumn
 from features.rows import Encoder
 from insights.experiment_units import DAY_US, payments_of
 from models.artefact import Artefact
@@ -27,7 +28,7 @@ class Firsts:
 
     `table` has their rows, `matrix` their features (n, n_features); `success` (n,) whether the attempt went through, `paid`
     whether the payment was paid in the end; `customer` (n,) codes, of the payment where no customer is named; `propensity`
-    (n,), NaN where not logged. `days` is the time that they span.
+    (n,), NaN where not logged. `days` is the time that they span; `own` are the merchant's columns, the matrix's last ones.
     """
 
     table: pd.DataFrame
@@ -38,6 +39,7 @@ class Firsts:
     propensity: Array
     amount_minor: Array
     days: float
+    own: tuple[OwnColumn, ...] = ()
 
     def __len__(self) -> int:
         return len(self.success)
@@ -52,6 +54,7 @@ class Firsts:
         return Firsts(
             self.table[mask].reset_index(drop=True), self.matrix[mask], self.success[mask], self.paid[mask],
             self.customer[mask], self.propensity[mask], self.amount_minor[mask], self.days,
+            self.own,
         )  # fmt: skip
 
     def values(self, column: str) -> Array:
@@ -97,6 +100,7 @@ def first_attempts(attempts: pd.DataFrame, model: Artefact | None) -> Firsts:
         propensity=_floats(table, "propensity"),
         amount_minor=table["amount_minor"].to_numpy(np.float64, na_value=np.nan),
         days=max(float(np.ptp(begun)) / DAY_US, 1.0) if len(begun) else 1.0,
+        own=encoder.own,
     )
 
 

@@ -150,3 +150,12 @@ def test_a_feature_with_many_values_has_a_stretch_for_the_others():
     found = stretches(feature, values, tuple(f"bank {k}" for k in range(12)))
     assert [one.label for one in found][-2:] == ["others", None]
     assert sum(int(one.of(values).sum()) for one in found) == len(values)
+
+
+def test_a_merchant_s_own_columns_are_drivers_like_any_other(with_own, own_artefact):
+    found = drivers(with_own, own_artefact, np.random.default_rng(0))
+    for category in found.categories:
+        wobble = next(driver for driver in category.drivers if driver.feature == "wobble")
+        assert (wobble.label, wobble.unit, wobble.group) == ("a number that success rises with", "points", "amount")
+        assert len(wobble.curve) > 2
+        assert sum(group.shap.value for group in category.groups) == pytest.approx(1.0)
