@@ -19,7 +19,7 @@ from training.output import want_engine
 from training.output import want_table as _want_table
 from training.output import write_table as _write
 from training.output import write_text as _write_text
-from training.own import own_of_models, store_is_there
+from training.own import read_for, store_is_there
 from training.settings import TrainSettings, read_settings
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def train(
             tell(f"features: {prepared.matrix.shape[1]} of {len(table):,} attempts")
             trained = learn(prepared, settings, tell, fit=work.fit, began=began)
             tell("logging to MLflow")
-            origin = origin_of(data, query, mapping, table)
+            origin = origin_of(data, query, mapping, table, settings.own)
             logged = tracking.track(trained, settings, data, run_id=active.info.run_id, origin=origin)
             champion, version, unreadable = tracking.champion(settings.model_name)
             if unreadable:
@@ -114,14 +114,20 @@ def train(
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
             tracking.publish_card(logged, verdict, settings)
-            if pages is not None:
-                tell("pages for product owners")
-                _log_pages(pages, table, f"models:/{settings.model_name}/{logged.version}", tell)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
+    uri = f"models:/{settings.model_name}/{logged.version}"
+    if pages is not None and len(table) <= settings.stream_above_rows:
+        with progress("pages for product owners") as (tell, _):
+            _log_pages(pages, table, uri, logged.run_id, tell)
+    elif pages is not None:
+        print(  # noqa: T201
+            f"pages for product owners were not made of more than {settings.stream_above_rows:,} attempts; they take memory "
+            f"and time:\n  payrescue report --data {tracking.without_password(data)} --model {uri} --output pages"
+        )
 
 
-def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, tell: Callable[[str], None]) -> None:
-    """Log the pages as `insights` of the active run. The model is registered by then: pages that fail do not lose it."""
+def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, run_id: str, tell: Callable[[str], None]) -> None:
+    """Log the pages as `insights` of a run. The model is registered by then: pages that fail do not lose it."""
     import tempfile
 
     import mlflow
@@ -137,7 +143,7 @@ def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, tell: Callable[[str]
             )
             tell(f"the pages could not be made ({why}); the model is registered all the same")
             return
-        mlflow.log_artifacts(folder, "insights")
+        mlflow.log_artifacts(folder, "insights", run_id=run_id)
 
 
 def _tell_training(
@@ -329,16 +335,14 @@ def _given(
     data: str, query: str | None, mapping: str | None, history: str | None, model: str, tell: Any, *others: Artefact
 ) -> tuple[pd.DataFrame, pd.DataFrame | None, Any]:
     """The attempts, the past, and the model, read and checked; with the own columns of the model, and those of others."""
-    from features.attempts import read_attempts
     from training import tracking
 
-    now, artefact = datetime.now(UTC), None
+    artefact = None
     if store_is_there() or Path(model).is_dir():
         tracking.store()
         artefact = tracking.fetch(model)[0]
-    extra = own_of_models(*([artefact] if artefact is not None else []), *others)
-    table = read_attempts(data, mapping, now=now, query=query, extra=extra, progress=tell)
-    past = read_attempts(history, mapping, now=now, extra=extra, progress=tell) if history else None
+    known = [*([artefact] if artefact is not None else []), *others]
+    table, past = read_for(known, data, query, mapping, history, tell)
     if artefact is None:  # what is wrong with the data comes first
         tracking.store()
         artefact = tracking.fetch(model)[0]

@@ -1,9 +1,11 @@
-"""Which columns of a merchant's own are read beside the contract's, for whom."""
+"""Which columns of a merchant's own are read beside the contract's, for whom; and reading with them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +14,11 @@ from features.own import as_columns
 from training.settings import TrainSettings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from models.artefact import Artefact
 
-__all__ = ["own_of_models", "own_of_training", "store_is_there"]
+__all__ = ["own_of_models", "own_of_training", "read_for", "store_is_there"]
 
 
 def own_of_models(*models: Artefact) -> tuple[Column, ...]:
@@ -24,6 +28,23 @@ def own_of_models(*models: Artefact) -> tuple[Column, ...]:
         for column in as_columns(model.encoder.own):
             found.setdefault(column.name, column)
     return tuple(found.values())
+
+
+def read_for(
+    models: Iterable[Artefact],
+    data: str,
+    query: str | None,
+    mapping: str | None,
+    history: str | None,
+    tell: Callable[[str], None],
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """The attempts, and the past that they may look back on, if any: read and checked, with the own columns of all models."""
+    from features.attempts import read_attempts
+
+    now, extra = datetime.now(UTC), own_of_models(*models)
+    table = read_attempts(data, mapping, now=now, query=query, extra=extra, progress=tell)
+    past = read_attempts(history, mapping, now=now, extra=extra, progress=tell) if history else None
+    return table, past
 
 
 def own_of_training(settings: TrainSettings) -> tuple[Column, ...]:

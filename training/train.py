@@ -183,6 +183,7 @@ def learn(
     about = {
         "rows": len(table),
         "refitted": refitted,
+        "mature_minutes": settings.mature_minutes,
     }
     artefact = Artefact(
         encoder=data.encoder,
