@@ -101,7 +101,8 @@ def _in_order(client: Any, futures: Sequence[Any]) -> tuple[list[Any], Array]:
     """The tables of the parts, and the order of their rows together, by the key that each row has."""
     found = client.gather(list(futures))
     keys = [key for _, key in found]
-    return [table for table, _ in found], np.lexsort(tuple(np.concatenate(keys).T[::-1]))
+    told = [table for table, _ in found if len(table)]  # a part without attempts does not know what its columns hold
+    return told or [found[0][0]], np.lexsort(tuple(np.concatenate(keys).T[::-1]))
 
 
 def _parted_past(table: pd.DataFrame, apart: Apart, asked: _Asked) -> tuple[pd.DataFrame, pd.DataFrame | None, Apart]:
