@@ -63,13 +63,15 @@ class Dask:
         self._part = self._row = np.empty(0, np.int64)  # where in these a row of the matrix is
         self._place = np.empty(0, np.int64)  # which row of the matrix each row that was read is
 
-    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
-        """The attempts, checked by the workers, with outcomes to learn from."""
+    def read(
+        self, data: str, query: str | None, mapping: str | None, *, now: datetime, others: Sequence[TrainSettings] = ()
+    ) -> pd.DataFrame:
+        """The attempts, checked by the workers, with outcomes to learn from; with the own columns of `others`, too."""
         from features.attempt_batches import joined
 
         if query is not None:
             raise BadInput("--engine", message="--engine dask reads Parquet; for a database take the local engine")
-        own = own_of_training(self._settings)
+        own = own_of_training(self._settings, *others)
         names = read_mapping(mapping, own) if mapping is not None else None
         self._parted = scan(self._client, [data], names, now=now, for_training=True, extra=own)
         self._tell(

@@ -40,7 +40,8 @@ def evaluate(
     known = outcome >= 0
     if known.sum() < 30 or len(np.unique(outcome[known] == 0)) < 2:
         raise BadInput(
-            "attempts", message=f"{int(known.sum())} attempts with a final outcome; want 30 or more, successes and failures"
+            "attempts",
+            message=f"{int(known.sum())} attempts with a final outcome; want 30 or more, successes and failures",
         )
     payment = np.unique(table["payment_id"], return_inverse=True)[1]
     judged = Judged(outcome[known], payment[known], resamples=resamples, seed=seed)

@@ -72,7 +72,8 @@ def monitor(
     """Compare a checked table with the snapshot (`training.snapshot`) that was kept beside the model.
 
     `past` are the attempts between the training and the table, for what was predicted of them to be told as it was; without
-    them, calibration is judged only if the table begins where the model's past ends, or before. Raises BadInput for too few attempts.
+    them, calibration is judged only if the table begins where the model's past ends, or before. Raises BadInput for too few
+    attempts.
     """
     if len(table) < FEWEST:
         raise BadInput(

@@ -22,7 +22,18 @@ from training.watched import BLOCK_US, DAY_US, tally, watched
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FEWEST", "LEVEL", "Check", "bursts_of", "calibration_of", "codes_of", "predicted", "shifts_of", "unseen_of", "when"]
+__all__ = [
+    "FEWEST",
+    "LEVEL",
+    "Check",
+    "bursts_of",
+    "calibration_of",
+    "codes_of",
+    "predicted",
+    "shifts_of",
+    "unseen_of",
+    "when",
+]
 
 Array = npt.NDArray[Any]
 

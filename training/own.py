@@ -47,14 +47,16 @@ def read_for(
     return table, past
 
 
-def own_of_training(settings: TrainSettings) -> tuple[Column, ...]:
-    """The own columns that a training declares, which have to be there; and those of the champion, which need not be.
+def own_of_training(settings: TrainSettings, *others: TrainSettings) -> tuple[Column, ...]:
+    """The own columns that trainings declare, which have to be there; and those of the champion, which need not be.
 
-    Without the champion's columns it would be compared on less than it was made for.
+    Where two declare one name otherwise, the first counts. Without the champion's columns it would be compared on less than
+    it was made for.
     """
     from training import tracking
 
-    declared = as_columns(settings.own)
+    by_name = {column.name: column for one in (*others[::-1], settings) for column in as_columns(one.own)}
+    declared = tuple(by_name.values())
     if not store_is_there():
         return declared  # and none is made before the attempts are known to be good
     tracking.store()

@@ -44,7 +44,7 @@ from training.split import SLICES, Split, split_by_time
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prepared", "Trained", "check_enough", "fit_outcome_model", "learn", "prepare", "train"]
+__all__ = ["Prepared", "Trained", "check_enough", "fit_outcome_model", "learn", "prepare", "train", "without_features"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
@@ -112,17 +112,29 @@ def prepare(
     By a new encoder, if none is given, with `own` columns. Outcomes are final after `mature_minutes`. `far` is told how many
     attempts are done.
     """
+    bare = without_features(table, encoder, own, mature_minutes=mature_minutes)
+    into = mapped(len(bare.rows), folder, len(bare.encoder.own)) if folder is not None else None
+    matrix = features_in_passing(bare.rows, bare.history, into=into, far=far)
+    return replace(bare, matrix=matrix)
+
+
+def without_features(
+    table: pd.DataFrame,
+    encoder: Encoder | None = None,
+    own: tuple[OwnColumn, ...] = (),
+    *,
+    mature_minutes: float = 0.0,
+) -> Prepared:
+    """What `prepare` gives, but for features: its matrix has no columns, and its history is empty."""
     if table["created_at"].is_monotonic_increasing:
         ordered = table.reset_index(drop=True)  # shares its columns
     else:
         ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
     encoder = encoder or Encoder.fit(ordered, own)
     rows = encoder.from_table(ordered)
-    history = History()
-    into = mapped(len(rows), folder, len(encoder.own)) if folder is not None else None
-    matrix = features_in_passing(rows, history, into=into, far=far)
     payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
-    return Prepared(ordered, encoder, rows, matrix, payment, history, round(mature_minutes * 60e6))
+    matrix = np.empty((len(rows), 0), np.float32)
+    return Prepared(ordered, encoder, rows, matrix, payment, History(), round(mature_minutes * 60e6))
 
 
 def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: None) -> Trained:

@@ -109,9 +109,13 @@ def test_what_a_change_moves_along_is_no_covariate():
 
 
 def test_own_columns_are_compared_by_unless_they_belong_to_what_changes():
-    own = tuple(OwnColumn(f"my_{group}", f"my {group}", "-", group, "numeric") for group in ("customer", "route", "method"))
+    own = tuple(
+        OwnColumn(f"my_{group}", f"my {group}", "-", group, "numeric") for group in ("customer", "route", "method")
+    )
     names = [feature.name for feature in all_features(own)]
-    found = {column: {names[place] for place in covariates({column}, own)} for column in ("route", "form_errors", "my_route")}
+    found = {
+        column: {names[place] for place in covariates({column}, own)} for column in ("route", "form_errors", "my_route")
+    }
     assert found["route"] & {one.name for one in own} == {"my_customer", "my_method"}
     assert found["form_errors"] >= {one.name for one in own}
     assert "my_route" not in found["my_route"]

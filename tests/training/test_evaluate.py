@@ -53,9 +53,7 @@ def test_a_model_made_before_it_said_so_waits_half_an_hour(trained, later):
 def test_whichever_model_has_learnt_from_the_attempts_is_named(trained, later, ours, theirs, said):
     begin = int(later["created_at"].min().value // 1000) - 1
     models = [
-        trained.artefact
-        if learnt
-        else replace(trained.artefact, window={**trained.artefact.window, "until": begin})
+        trained.artefact if learnt else replace(trained.artefact, window={**trained.artefact.window, "until": begin})
         for learnt in (ours, theirs)
     ]
     found = evaluate(models[0], later, resamples=20, against=models[1])

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import payrescue
 from training.retrain_commands import beside
 from training.settings import read_settings
+from training.train import prepare
 
 QUICK = (
     "max_rounds=8",
@@ -69,6 +70,32 @@ def test_a_dry_run_says_what_would_happen_and_does_nothing(give, folder):
 def test_an_own_column_that_the_data_has_not_is_named(give, folder):
     (folder / "other.yaml").write_text("own_columns: {level: {label: a level, group: customer, kind: categorical}}\n")
     assert "level: want this column, which is missing" in give("train", "--config", "other.yaml", "--dry-run", code=2)
+
+
+def test_a_dry_run_of_more_than_memory_holds_makes_features_of_the_latest_alone(give, monkeypatch):
+    made = []
+
+    def few(table, *given, **named):
+        made.append(len(table))
+        return prepare(table, *given, **named)
+
+    monkeypatch.setattr("training.dry_run._MOST_PROBED", 1200)
+    monkeypatch.setattr("training.dry_run.prepare", few)
+    said = give("train", "--config", "c.yaml", "--dry-run", "--set", "stream_above_rows=1000")
+    assert made == [1200]
+    assert "by the latest 1,200 attempts" in said
+    whole = give("train", "--config", "c.yaml", "--dry-run")
+    of_time = [line for line in whole.splitlines() if line.startswith(("attempts:", "outcomes:", "  fit", "  test"))]
+    assert len(of_time) == 4
+    assert set(of_time) <= set(said.splitlines())
+
+
+def test_an_ablation_of_more_than_memory_holds_tells_what_one_in_memory_does(give, folder):
+    for name, rows in (("memory", 10_000), ("file", 1_000)):
+        sets = ("--set", f"stream_above_rows={rows}", "--set", "max_rounds=3")
+        give("ablate", "--config", "c.yaml", "--groups", "form", "--output", f"{name}.json", *sets)
+    memory, file = ((folder / f"{name}.json").read_text() for name in ("memory", "file"))
+    assert memory == file
 
 
 def test_a_backtest_against_other_settings_is_printed_written_and_logged(give, folder):

@@ -57,7 +57,10 @@ def test_a_missing_value_a_rare_one_and_one_never_seen_have_bins_of_their_own(ma
 
 def test_own_columns_are_watched_and_their_new_values_are_seen(made):
     table = made[0].assign(items=np.arange(900.0, 900.0 + len(made[0])), tier=pd.Categorical(["gold"] * len(made[0])))
-    own = (OwnColumn("items", "items", "-", "form", "numeric"), OwnColumn("tier", "a tier", "-", "customer", "categorical"))
+    own = (
+        OwnColumn("items", "items", "-", "form", "numeric"),
+        OwnColumn("tier", "a tier", "-", "customer", "categorical"),
+    )
     encoder = Encoder.fit(table, own)
     later = table.assign(tier=pd.Categorical(["platinum"] * len(table)))
     found = all_watched((later, encoder, encoder.from_table(later)))
