@@ -21,6 +21,7 @@ from training.output import write_table as _write
 from training.output import write_text as _write_text
 from training.own import read_for, store_is_there
 from training.settings import TrainSettings, read_settings
+from training.spoken import short, signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,7 +159,7 @@ def _tell_training(
     ]
     for name, figures in quality.items():
         label = "this model" if name == "model" else f"baseline: {name}"
-        lines.append(f"{label:<54}{_short(figures['success_log_loss']):>28}{_short(figures['success_auc']):>28}")
+        lines.append(f"{label:<54}{short(figures['success_log_loss']):>28}{short(figures['success_auc']):>28}")
     if report["not_beaten"]:
         lines += ["", "!! NOT better than a baseline, beyond chance: " + "; ".join(report["not_beaten"])]
         lines.append("!! A simpler model may do as well here; look at the card before you serve this one.")
@@ -167,10 +168,6 @@ def _tell_training(
     lines.append(f"MLflow: {where}, run {run_id}; look at it with `mlflow ui --backend-store-uri {where}`")
     lines.append("next: payrescue serve")
     print("\n".join(lines))  # noqa: T201
-
-
-def _short(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
 
 
 def score(
@@ -275,10 +272,10 @@ def evaluate(
         if output is not None:
             _write_text(json.dumps({"model": model, "against": against, **found}, indent=1), output)
     lines = [f"{model} on {found['attempts']:,} attempts (95 % intervals, bootstrap over payments)"]
-    lines += [f"  {name:<28}{_short(figure)}" for name, figure in found["quality"].items()]
+    lines += [f"  {name:<28}{short(figure)}" for name, figure in found["quality"].items()]
     if "against" in found:
         lines.append(f"difference to {against}, paired; below zero is better")
-        lines += [f"  {name:<28}{_short(figure)}" for name, figure in found["against"].items()]
+        lines += [f"  {name:<28}{short(figure)}" for name, figure in found["against"].items()]
         lines += _tell_slices(found["slices"])
     if "warning" in found:
         lines.append(f"!! {found['warning']}")
@@ -295,12 +292,8 @@ def _tell_slices(slices: Sequence[Mapping[str, Any]]) -> list[str]:
     for one in slices:
         mark = {"worse": "-", "better": "+"}.get(one["standing"], " ")
         where = f"{one['slice']} {one['value']}"
-        told.append(f"  {mark} {where:<36}{_signed(one['difference'])}  {one['attempts']:>9,} attempts")
+        told.append(f"  {mark} {where:<36}{signed(one['difference'])}  {one['attempts']:>9,} attempts")
     return told
-
-
-def _signed(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:+.4f} [{figure['low']:+.4f}, {figure['high']:+.4f}]"
 
 
 def promote(name: str, version: str | None, reason: str) -> None:

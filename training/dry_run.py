@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from training.fit import Recipe, fit_head, usable_columns
 from training.labels import label_report
 from training.settings import TrainSettings
 from training.split import SLICES, split_by_time
+from training.spoken import iso
 from training.train import prepare, without_features
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ def foreseen(
     return {
         "attempts": len(table),
         "payments": int(data.payment.max()) + 1,
-        "window": [_iso(int(data.rows.created.min())), _iso(int(data.rows.created.max()))],
+        "window": [iso(int(data.rows.created.min())), iso(int(data.rows.created.max()))],
         "with_outcome": int(known.sum()),
         "slices": {
             name: {
-                "from": _iso(split.begins[place]), "until": _iso(ends[place]),
+                "from": iso(split.begins[place]), "until": iso(ends[place]),
                 "attempts": int((split[name] & known).sum()),
                 "succeeded": float((data.outcome[split[name] & known] == 0).mean()) if (split[name] & known).any() else None,
             }
@@ -158,7 +158,3 @@ def as_text(found: Mapping[str, Any], settings: TrainSettings) -> list[str]:
 
 def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _iso(at: int) -> str:
-    return datetime.fromtimestamp(at / 1e6, UTC).isoformat(timespec="seconds")

@@ -26,9 +26,9 @@ from training.monitor_checks import (
     codes_of,
     shifts_of,
     unseen_of,
-    when,
 )
 from training.snapshot import delays
+from training.spoken import when
 from training.watched import mature
 
 if TYPE_CHECKING:

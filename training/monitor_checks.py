@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from models.artefact import Artefact
 from models.tables import matrix_of
 from training import snapshot as snap
 from training.drift import Shift, brought, bursts, miscalibration, other_mix, shift
+from training.spoken import when
 from training.watched import BLOCK_US, DAY_US, tally, watched
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ __all__ = [
     "predicted",
     "shifts_of",
     "unseen_of",
-    "when",
 ]
 
 Array = npt.NDArray[Any]
@@ -266,8 +265,3 @@ def _where(name: str, value: str) -> str:
 
 def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
-
-
-def when(microseconds: int) -> str:
-    """A time, as people read it."""
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -17,6 +17,7 @@ from training.commands import overrides
 from training.console import progress
 from training.output import write_text
 from training.settings import TrainSettings, as_config, read_settings
+from training.spoken import signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,8 +73,7 @@ def _log(kind: str, found: Mapping[str, Any], draw: Callable[[], Any], metrics: 
     mlflow.log_dict(dict(found), f"{kind}.json")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{kind}.png")
-        save_picture(draw, path)
-        if path.is_file():
+        if save_picture(draw, path):
             mlflow.log_artifact(str(path))
 
 
@@ -189,7 +189,7 @@ def ablate(source: Source, groups: str | None, output: Path | None) -> None:
     for row in found:
         pooled, folds = row["difference"]["pooled"], row["difference"]["folds"]
         lines.append(
-            f"{row['group']:<16}{row['features']:>9}{_signed(pooled):>44}{_signed(folds):>30}  {row['verdict']}"
+            f"{row['group']:<16}{row['features']:>9}{signed(pooled, 5):>44}{signed(folds, 5):>30}  {row['verdict']}"
         )
     n = found[0]["difference"]["pooled"]["n"]
     lines.append(f"above zero: it is missed. {n:,} attempts, {settings.folds} blocks of time, 95 % intervals")
@@ -200,10 +200,6 @@ def ablate(source: Source, groups: str | None, output: Path | None) -> None:
         )
     lines.append(_where(where, active.info.run_id))
     print("\n".join(lines))  # noqa: T201
-
-
-def _signed(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:+.5f} [{figure['low']:+.5f}, {figure['high']:+.5f}]"
 
 
 def tune(source: Source, trials: int, timeout_s: float | None, storage: str | None, output: Path) -> None:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +39,7 @@ from training.reasons import fit_reasons, plausible_reasons, refit_reasons
 from training.select import choose_recipe
 from training.settings import TrainSettings
 from training.split import SLICES, Split, split_by_time
+from training.spoken import iso
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -431,7 +431,7 @@ def _report(
         "slices": {
             name: {
                 "attempts": int((split[name] & (outcome >= 0)).sum()),
-                "from": datetime.fromtimestamp(split.begins[place] / 1e6, UTC).isoformat(timespec="seconds"),
+                "from": iso(split.begins[place]),
             }
             for place, name in enumerate(SLICES)
         },
