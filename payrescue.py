@@ -20,6 +20,11 @@ def _blank_is_none(_: click.Context, __: click.Parameter, value: str | None) -> 
     return value or None
 
 
+def _seconds(text: str) -> float | None:
+    """A number, or what was not given."""
+    return float(text) if text else None
+
+
 _DATA = click.option(
     "--data", "data", required=True, metavar="FILE", help="Attempts: Parquet, CSV, a folder, or a SQLAlchemy URL."
 )
@@ -186,7 +191,7 @@ def _pages(table: Any, uri: str, folder: Path, tell: Callable[[str], None]) -> N
 @click.option(
     "--trials", type=int, default=30, show_default=True, help="Trials of the study, those made before included."
 )
-@click.option("--timeout", type=float, metavar="S", help="Seconds after which no further trial begins.")
+@click.option("--timeout", type=_seconds, metavar="S", help="Seconds after which no further trial begins.")
 @click.option(
     "--storage", metavar="URL", help="Where the study is kept.  [default: optuna.db beside MLflow's SQLite file]"
 )

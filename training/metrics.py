@@ -20,7 +20,6 @@ __all__ = [
     "auc",
     "binary_log_loss",
     "bins_of",
-    "brier",
     "calibration_error",
     "log_loss",
     "wilson",
@@ -59,11 +58,6 @@ def binary_log_loss(happened: Array, probability: Array, weights: Array | None =
     """Mean −log P(what happened), in nats, for yes or no."""
     told = np.where(happened, probability, 1.0 - probability)
     return float(np.average(-np.log(np.maximum(told, _TINY)), weights=weights))
-
-
-def brier(happened: Array, probability: Array, weights: Array | None = None) -> float:
-    """Mean squared error of a probability."""
-    return float(np.average((probability - happened) ** 2, weights=weights))
 
 
 def auc(happened: Array, probability: Array, weights: Array | None = None) -> float:

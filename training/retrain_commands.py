@@ -307,7 +307,7 @@ def beside(tracking_uri: str) -> str:
 
 
 def _run_of(study: Any, settings: TrainSettings) -> Any:
-    """The run of a study: the one that it began in, if there is one."""
+    """The run of a study: the one that it began in, if there is one; else the one that `mlflow run` began, or a new one."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -318,11 +318,9 @@ def _run_of(study: Any, settings: TrainSettings) -> Any:
         except MlflowException:
             run_id = None  # of another store: it goes on in a new run
     if run_id is None:
-        mlflow.set_experiment(settings.experiment)
-        run_id = (
-            mlflow.MlflowClient()
-            .create_run(mlflow.get_experiment_by_name(settings.experiment).experiment_id, run_name="tune")
-            .info.run_id
-        )
+        run_id = os.environ.get("MLFLOW_RUN_ID")
+        if run_id is None:
+            experiment = mlflow.set_experiment(settings.experiment).experiment_id
+            run_id = mlflow.MlflowClient().create_run(experiment, run_name="tune").info.run_id
         study.set_user_attr("mlflow_run", run_id)
     return mlflow.start_run(run_id=run_id)
