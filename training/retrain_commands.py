@@ -311,6 +311,7 @@ def _run_of(study: Any, settings: TrainSettings) -> Any:
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    begun = os.environ.pop("MLFLOW_RUN_ID", None)  # or each trial, too, would be logged into that run
     run_id = study.user_attrs.get("mlflow_run")
     if run_id is not None:
         try:
@@ -318,7 +319,7 @@ def _run_of(study: Any, settings: TrainSettings) -> Any:
         except MlflowException:
             run_id = None  # of another store: it goes on in a new run
     if run_id is None:
-        run_id = os.environ.get("MLFLOW_RUN_ID")
+        run_id = begun
         if run_id is None:
             experiment = mlflow.set_experiment(settings.experiment).experiment_id
             run_id = mlflow.MlflowClient().create_run(experiment, run_name="tune").info.run_id

@@ -120,13 +120,18 @@ def test_an_ablation_is_printed_written_and_logged(give, folder):
     assert "want one of customer" in give("ablate", "--groups", "weather", code=2)
 
 
-def test_a_search_ends_with_a_file_that_train_takes_and_goes_on_in_its_run(give, folder):
+def test_a_search_ends_with_a_file_that_train_takes_and_goes_on_in_its_run(give, folder, monkeypatch):
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    began = mlflow.MlflowClient().create_run(mlflow.set_experiment("payrescue").experiment_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", began.info.run_id)  # as `mlflow run` does
     said = give("tune", "--trials", "1")
     assert "1 trials finished" in said
     assert (folder / "optuna.db").is_file()
     give("tune", "--trials", "2", "--output", "found.yaml")
     client, runs = runs_of(folder, "tune")
-    assert len(runs) == 1
+    assert [run.info.run_id for run in runs] == [began.info.run_id]
     nested = runs_of(folder, "trial")[1]
     assert {run.data.tags["mlflow.parentRunId"] for run in nested} == {runs[0].info.run_id}
     assert len(nested) == 2
