@@ -83,9 +83,9 @@ def first_attempts(attempts: pd.DataFrame, model: Artefact | None) -> Firsts:
     wanted[rows] = True
     encoder = model.encoder if model is not None else Encoder.fit(attempts)
     matrix = features_in_passing(encoder.from_table(attempts), History(), wanted)
-    # Features come out in order of time and, at equal times, of the table
     created = attempts["created_at"].to_numpy("datetime64[us]").astype(np.int64)
     in_time = rows[np.lexsort((rows, created[rows]))]
+    matrix = matrix[np.cumsum(wanted)[in_time] - 1]  # features come out in the table's order
     payment = np.full(len(attempts), -1)
     payment[rows] = np.flatnonzero(kept)
     place = payment[in_time]

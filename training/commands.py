@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -121,9 +122,17 @@ def train(
         with progress("pages for product owners") as (tell, _):
             _log_pages(pages, table, uri, logged.run_id, tell)
     elif pages is not None:
+        given = {
+            "data": tracking.without_password(data),
+            "query": query,
+            "mapping": mapping,
+            "model": uri,
+            "output": "pages",
+        }
+        words = " ".join(f"--{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
         print(  # noqa: T201
             f"pages for product owners were not made of more than {settings.stream_above_rows:,} attempts; they take memory "
-            f"and time:\n  payrescue report --data {tracking.without_password(data)} --model {uri} --output pages"
+            f"and time:\n  payrescue report {words}"
         )
 
 

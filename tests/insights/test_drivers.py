@@ -14,6 +14,7 @@ from insights.drivers import drivers
 from insights.drivers_asked import asked, known
 from insights.drivers_curves import stretches
 from insights.drivers_said import contributions, log_odds
+from insights.opportunities_firsts import first_attempts
 from training.settings import TrainSettings
 from training.simulator import simulate
 from training.train import train
@@ -159,3 +160,16 @@ def test_a_merchant_s_own_columns_are_drivers_like_any_other(with_own, own_artef
         assert (wobble.label, wobble.unit, wobble.group) == ("a number that success rises with", "points", "amount")
         assert len(wobble.curve) > 2
         assert sum(group.shap.value for group in category.groups) == pytest.approx(1.0)
+
+
+def test_attempts_in_another_order_have_the_same_features_beside_the_same_outcomes(table, artefact):
+    ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
+    newest_first = ordered.iloc[::-1].reset_index(drop=True)
+    one, other = (known(attempts, artefact, np.random.default_rng(0)) for attempts in (ordered, newest_first))
+    assert one.created.tolist() == other.created.tolist()
+    np.testing.assert_array_equal(one.outcome, other.outcome)
+    np.testing.assert_array_equal(one.matrix, other.matrix)
+    first, again = (first_attempts(attempts, artefact) for attempts in (ordered, newest_first))
+    assert first.table["attempt_id"].tolist() == again.table["attempt_id"].tolist()
+    np.testing.assert_array_equal(first.matrix, again.matrix)
+    np.testing.assert_array_equal(first.success, again.success)
