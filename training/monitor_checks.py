@@ -194,8 +194,9 @@ def calibration_of(
     judged, told = predicted(artefact, table, rows, old & (rows.outcome >= 0), past, kept["maturity_us"])
     learnt = int((rows.created <= artefact.window["until"]).sum())
     if judged.sum() < FEWEST:
-        among = f" but for the {learnt:,} that the model has learnt from" if learnt else ""
-        notes.append(f"Calibration was not judged: too few of the attempts{among} have an outcome that has matured.")
+        among = f"the model has learnt from {learnt:,} of the attempts, and too few of the others" if learnt else ""
+        few = among or "too few of the attempts"
+        notes.append(f"Calibration was not judged: {few} have an outcome that has matured.")
         return
     if learnt:
         notes.append(

@@ -189,7 +189,7 @@ def test_a_week_that_begins_before_the_model_s_past_ends_is_told_as_with_all_of_
 def test_attempts_that_the_model_has_learnt_from_do_not_judge_it(trained, weeks):
     report = monitor(*trained, weeks(2, 4))
     assert "calibration" not in {check.family for check in report.checks}
-    assert "that the model has learnt from" in report.notes[0]
+    assert "the model has learnt from" in report.notes[0]
 
 
 def test_too_few_attempts_are_refused(look, week):
