@@ -20,6 +20,11 @@ def _blank_is_none(_: click.Context, __: click.Parameter, value: str | None) -> 
     return value or None
 
 
+def _seconds(text: str) -> float | None:
+    """A number, or what was not given."""
+    return float(text) if text else None
+
+
 _DATA = click.option(
     "--data", "data", required=True, metavar="FILE", help="Attempts: Parquet, CSV, a folder, or a SQLAlchemy URL."
 )
@@ -186,7 +191,7 @@ def _pages(table: Any, uri: str, folder: Path, tell: Callable[[str], None]) -> N
 @click.option(
     "--trials", type=int, default=30, show_default=True, help="Trials of the study, those made before included."
 )
-@click.option("--timeout", type=float, metavar="S", help="Seconds after which no further trial begins.")
+@click.option("--timeout", type=_seconds, metavar="S", help="Seconds after which no further trial begins.")
 @click.option(
     "--storage", metavar="URL", help="Where the study is kept.  [default: optuna.db beside MLflow's SQLite file]"
 )
@@ -643,7 +648,10 @@ def _model_told(uri: str | None) -> Any:
     from insights.model_told import ModelTold
     from training import tracking
     from training.model_history import version_told
+    from training.own import store_is_there
 
+    if uri is None and not store_is_there():
+        return None  # and no store is made before the attempts are known to be good
     tracking.store()
     try:
         return ModelTold(**vars(version_told(uri or "models:/payrescue@champion")))

@@ -47,14 +47,18 @@ def write_report(
     import numpy as np
 
     from features.attempts import read_attempts
+    from features.own import as_columns
     from insights.recommendations import read_decisions
 
     if asked.output.exists() and not asked.output.is_dir():
         raise BadInput("--output", [Fault("folder", "a folder, or a name that is free", seen=asked.output.name)])
     settings = read_insight_settings(asked.config)
     decisions = read_decisions(asked.decisions) if asked.decisions is not None else None
-    table = read_attempts(asked.data, asked.mapping, now=datetime.now(UTC), query=asked.query, progress=tell)
-    told = model()
+    told = model()  # before the attempts, since it says which columns of the merchant's own it knows
+    extra = as_columns(told.artefact.encoder.own) if told is not None else ()
+    table = read_attempts(
+        asked.data, asked.mapping, now=datetime.now(UTC), query=asked.query, extra=extra, progress=tell
+    )
     sources = Sources(table, settings, told, decisions, judge)
     written = report(sources, asked.output, np.random.default_rng(SEED), tell)
     return f"{len(written)} files in {asked.output}/\nnext: open {asked.output / 'index.html'} in a browser"

@@ -6,7 +6,7 @@ All of it is association. Whether a change would help, a test tells; each driver
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from features.definitions import GROUPS, features
+from features.definitions import GROUPS, Feature
+from features.own import all_features
 from insights.drivers_asked import Asked, Known, asked, known
 from insights.drivers_curves import Bin, stretches
 from insights.drivers_said import Resamples, contributions, log_odds, losses_by_shuffling
@@ -162,6 +163,7 @@ def _category(
     rng: np.random.Generator,
 ) -> tuple[CategoryDrivers, bool]:  # fmt: skip
     matrix, fell = there.matrix[one.rows], one.fell[one.rows]
+    every = all_features(model.encoder.own)
     said = contributions(one, matrix)
     resamples = Resamples(there.payment[one.rows], one.weight, rng)
     shap = resamples.shares(np.abs(said))
@@ -176,7 +178,7 @@ def _category(
     score = log_odds(one, matrix)
     made = []
     for place, column in enumerate(shown):
-        feature, values = features()[column], there.matrix[one.reached, column]
+        feature, values = every[column], there.matrix[one.reached, column]
         vocabulary = model.encoder.vocabularies.get(feature.categories or "", ())
         effect = 100.0 * (_risk(score) - _risk(score - said[:, column]))
         curve = tuple(
@@ -202,13 +204,14 @@ def _category(
             )
         )
     reached = int(one.reached.sum())
+    names = [feature.name for feature in every]
     return CategoryDrivers(
         category=one.category,
         rate=wilson(float(one.fell.sum()), reached),
         failures=int(one.fell.sum()),
-        groups=tuple(_groups(said, one, resamples, fold)),
+        groups=tuple(_groups(said, every, one, resamples, fold)),
         drivers=tuple(made),
-        segments=tuple(_segments(one, said, resamples, segments, features()[shown[0]].name)),
+        segments=tuple(_segments(one, said, names, resamples, segments, shown[0])),
     ), unseen
 
 
@@ -240,9 +243,11 @@ def _test(name: str, group: str, actionable: bool) -> str:
     return next((test for beginning, test in _TESTS if name.startswith(beginning)), "context")
 
 
-def _groups(said: Array, one: Asked, resamples: Resamples, fold: Array) -> Iterator[GroupShare]:
+def _groups(
+    said: Array, features: Sequence[Feature], one: Asked, resamples: Resamples, fold: Array
+) -> Iterator[GroupShare]:
     """What the features of a group say together, in the order of their shares."""
-    of = np.array([GROUPS.index(feature.group) for feature in features()])
+    of = np.array([GROUPS.index(feature.group) for feature in features])
     together = np.abs(np.column_stack([said[:, of == place].sum(axis=1) for place in range(len(GROUPS))]))
     shares = resamples.shares(together)
     by_fold = [_shares(together, one.weight, fold[one.rows] == k) for k in range(_FOLDS)]
@@ -252,10 +257,9 @@ def _groups(said: Array, one: Asked, resamples: Resamples, fold: Array) -> Itera
 
 
 def _segments(
-    one: Asked, said: Array, resamples: Resamples, segments: dict[str, Array], leads: str
+    one: Asked, said: Array, names: Sequence[str], resamples: Resamples, segments: dict[str, Array], leads: int
 ) -> Iterator[SegmentDrivers]:
-    """What counts in each segment with enough failures among those explained."""
-    names = [feature.name for feature in features()]
+    """What counts in each segment with enough failures among those explained; `leads` is the column that does so overall."""
     fell = one.fell[one.rows]
     for column, values in segments.items():
         mine = values[one.rows]
@@ -272,7 +276,7 @@ def _segments(
                 attempts=int(here.sum()),
                 rate=wilson(float(one.fell[here].sum()), int(here.sum())),
                 shares=tuple((names[place], shares[place]) for place in first),
-                differs=shares[first[0]].low > shares[names.index(leads)].high,
+                differs=shares[first[0]].low > shares[leads].high,
             )
 
 

@@ -75,7 +75,7 @@ def known(attempts: pd.DataFrame, model: Artefact, rng: np.random.Generator) -> 
     wanted[drawn] = True
     order = np.lexsort((rows.position, rows.created))
     order = order[wanted[order]]
-    matrix = features_in_passing(rows, History(), wanted)
+    matrix = features_in_passing(rows, History(), wanted)[np.cumsum(wanted)[order] - 1]
     payment = pd.factorize(attempts["payment_id"])[0]
     return Known(order, matrix, rows.outcome[order], payment[order], rows.created[order], len(there))
 

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Z95", "Measure", "plain", "wilson"]
+from insights.rates import wilson as shares
 
-Z95 = 1.959963984540054
-"""How many standard errors a 95 % interval reaches to each side."""
+__all__ = ["Measure", "plain", "wilson"]
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,8 @@ def wilson(hits: float, n: int) -> Measure:
     """
     if n == 0:
         return Measure(float("nan"), float("nan"), float("nan"), 0)
-    share, z = hits / n, Z95
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)))
-    return Measure(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share), n)
+    share, low, high = (float(part[0]) for part in shares(np.array([hits]), np.array([n])))
+    return Measure(share, max(low, 0.0), min(high, 1.0), n)
 
 
 def plain(told: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from features.definitions import features
+from features.own import all_features
 from insights.experiment_plan import days_for, sample_size
 from insights.measure import Measure, plain, wilson
 from insights.opportunities_backlog import Backlog, Hypothesis
@@ -168,7 +168,8 @@ def compare(firsts: Firsts, asked: Hypothesis, judging: Mask, rng: np.random.Gen
         return None
     rows = np.sort(np.concatenate([_some(side, rng) for side in judged]))
     changed = {*asked.before, *asked.after}
-    question = Question.of(design(firsts.matrix[rows], covariates(changed)), before[rows], firsts.customer[rows], rng)
+    compared = design(firsts.matrix[rows], covariates(changed, firsts.own), firsts.own)
+    question = Question.of(compared, before[rows], firsts.customer[rows], rng)
     by_chance = _by_chance(firsts, changed, segment, before, after)
     weighted = weigh(question, rng, firsts.propensity[rows] if by_chance else None)
     return Compared(before, after, rows, question, weighted, by_chance)
@@ -188,7 +189,7 @@ def estimate(firsts: Firsts, asked: Hypothesis, sides: Compared, rng: np.random.
         per_month *= weighted.reached
     rate = wilson(float(firsts.success[before].sum()), int(before.sum()))
     size = _size(rate.value, made.value)
-    known = {feature.name: feature for feature in features()}.get(asked.driver)
+    known = {feature.name: feature for feature in all_features(firsts.own)}.get(asked.driver)
     payments = paid.times(per_month)
     return Opportunity(
         id=asked.id,

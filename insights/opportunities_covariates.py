@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from features.definitions import features
+from features.own import OwnColumn, all_features
+from models.means import OWN_GROUPS_OF
 
 __all__ = ["covariates", "design"]
 
@@ -32,27 +33,40 @@ _FOLLOWS: Mapping[str, tuple[str, ...]] = {
 }
 """Features that a change of a column moves along, by the beginnings of their names: to hold them still would hide its effect."""
 
+_LIKE = {"auth_steps": "method", "auth_exemption": "auth_flow"}
+"""Columns that move along what a merchant's own columns are about as these do (`OWN_GROUPS_OF`)."""
+
 _FLEETING = ("_1h", "_streak")  # the last hour's luck of issuers and routes says little, and costs as much as the rest
 _KNOTS = (1.0 / 3.0, 2.0 / 3.0)
 _RAREST = 30
 _MOST = 4.0
 
 
-def covariates(changed: Collection[str]) -> list[int]:
+def covariates(changed: Collection[str], own: tuple[OwnColumn, ...] = ()) -> list[int]:
     """Columns of the feature matrix that a first attempt is compared by where these columns of the attempts table change."""
     moved = tuple(beginning for column in changed for beginning in _FOLLOWS.get(column, (column,)))
+    groups = {group for column in changed for group in OWN_GROUPS_OF.get(_LIKE.get(column, column), ())}
+    theirs = {column.name for column in own if column.group in groups or column.name in changed}
+    kept = {column.name for column in own} - theirs
     return [
         place
-        for place, feature in enumerate(features())
-        if (feature.group != "history" or feature.name.startswith("all_"))
-        and not feature.name.endswith(_FLEETING)
-        and not feature.name.startswith(moved)
+        for place, feature in enumerate(all_features(own))
+        if feature.name in kept
+        or (
+            feature.name not in theirs
+            and (feature.group != "history" or feature.name.startswith("all_"))
+            and not feature.name.endswith(_FLEETING)
+            and not feature.name.startswith(moved)
+        )
     ]
 
 
-def design(matrix: Array, columns: Sequence[int]) -> Array:
-    """Covariates, shape (n, m), about standardised: codes as 0 or 1 each, numbers bent at their thirds, missing told apart."""
-    known = features()
+def design(matrix: Array, columns: Sequence[int], own: tuple[OwnColumn, ...] = ()) -> Array:
+    """Covariates, shape (n, m), about standardised: codes as 0 or 1 each, numbers bent at their thirds, missing told apart.
+
+    The matrix (n, n_features) has the `own` columns last.
+    """
+    known = all_features(own)
     parts: list[Array] = []
     for column in columns:
         values = matrix[:, column].astype(np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.history import History, features_in_passing
+from features.own import OwnColumn
 from features.rows import Encoder
 from insights.experiment_units import DAY_US, payments_of
 from models.artefact import Artefact
@@ -27,7 +28,7 @@ class Firsts:
 
     `table` has their rows, `matrix` their features (n, n_features); `success` (n,) whether the attempt went through, `paid`
     whether the payment was paid in the end; `customer` (n,) codes, of the payment where no customer is named; `propensity`
-    (n,), NaN where not logged. `days` is the time that they span.
+    (n,), NaN where not logged. `days` is the time that they span; `own` are the merchant's columns, the matrix's last ones.
     """
 
     table: pd.DataFrame
@@ -38,6 +39,7 @@ class Firsts:
     propensity: Array
     amount_minor: Array
     days: float
+    own: tuple[OwnColumn, ...] = ()
 
     def __len__(self) -> int:
         return len(self.success)
@@ -52,6 +54,7 @@ class Firsts:
         return Firsts(
             self.table[mask].reset_index(drop=True), self.matrix[mask], self.success[mask], self.paid[mask],
             self.customer[mask], self.propensity[mask], self.amount_minor[mask], self.days,
+            self.own,
         )  # fmt: skip
 
     def values(self, column: str) -> Array:
@@ -80,9 +83,9 @@ def first_attempts(attempts: pd.DataFrame, model: Artefact | None) -> Firsts:
     wanted[rows] = True
     encoder = model.encoder if model is not None else Encoder.fit(attempts)
     matrix = features_in_passing(encoder.from_table(attempts), History(), wanted)
-    # Features come out in order of time and, at equal times, of the table
     created = attempts["created_at"].to_numpy("datetime64[us]").astype(np.int64)
     in_time = rows[np.lexsort((rows, created[rows]))]
+    matrix = matrix[np.cumsum(wanted)[in_time] - 1]  # features come out in the table's order
     payment = np.full(len(attempts), -1)
     payment[rows] = np.flatnonzero(kept)
     place = payment[in_time]
@@ -97,6 +100,7 @@ def first_attempts(attempts: pd.DataFrame, model: Artefact | None) -> Firsts:
         propensity=_floats(table, "propensity"),
         amount_minor=table["amount_minor"].to_numpy(np.float64, na_value=np.nan),
         days=max(float(np.ptp(begun)) / DAY_US, 1.0) if len(begun) else 1.0,
+        own=encoder.own,
     )
 
 

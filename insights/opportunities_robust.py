@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from insights.measure import Z95, Measure
+from insights.measure import Measure
+from insights.rates import Z95
 
 __all__ = ["LEAST_CHANCE", "Gain", "Question", "Weighted", "gain", "naive", "weigh"]
 

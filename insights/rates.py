@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GROUPS", "Rate", "jackknife", "rate_of", "rates_by", "wilson"]
+__all__ = ["GROUPS", "Z95", "Rate", "jackknife", "rate_of", "rates_by", "wilson"]
 
 Array = npt.NDArray[Any]
 
-_Z = 1.959963984540054  # of a 95 % interval
+Z95 = 1.959963984540054
+"""How many standard errors a 95 % interval reaches to each side."""
 
 GROUPS = 40
 """Groups of clusters that the jackknife leaves out in turn."""
@@ -48,8 +49,8 @@ def wilson(hits: Array, n: Array, effective: Array | None = None) -> tuple[Array
     m = n if effective is None else np.asarray(effective, float)
     with np.errstate(invalid="ignore", divide="ignore"):
         p = hits / n
-        middle = (p + _Z**2 / (2 * m)) / (1 + _Z**2 / m)
-        half = _Z / (1 + _Z**2 / m) * np.sqrt(p * (1 - p) / m + _Z**2 / (4 * m**2))
+        middle = (p + Z95**2 / (2 * m)) / (1 + Z95**2 / m)
+        half = Z95 / (1 + Z95**2 / m) * np.sqrt(p * (1 - p) / m + Z95**2 / (4 * m**2))
     return p, np.minimum(middle - half, p), np.maximum(middle + half, p)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from insights.charts import Chart, bars
 from insights.frame import SEGMENTS
-from insights.rates import Rate, wilson
+from insights.measure import wilson
+from insights.rates import Rate
 from insights.reasons import UNTOLD, Explained, Reasons
 from insights.texts import Text
 
@@ -93,7 +94,5 @@ def _unknown(found: Explained, model: bool, t: Text) -> dict[str, Any] | None:
 
 
 def _rate(hits: int, n: int) -> Rate:
-    import numpy as np
-
-    p, low, high = wilson(np.array([hits]), np.array([n]))
-    return Rate(float(p[0]), float(low[0]), float(high[0]), n, hits)
+    share = wilson(hits, n)
+    return Rate(share.value, share.low, share.high, n, hits)

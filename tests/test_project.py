@@ -49,6 +49,24 @@ def test_an_entry_point_gives_a_command_that_there_is_with_options_that_it_has(n
     assert set(re.findall(r"\{(\w+)\}", entry["command"])) == set(entry["parameters"])
 
 
+@pytest.mark.parametrize("name", ["tune", "backtest", "ablate"])
+def test_what_chooses_settings_has_the_options_of_its_command_as_parameters_and_takes_them_empty(
+    name, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    entry, command = PROJECT["entry_points"][name], payrescue.main.commands[name]
+    told = {parameter.name: parameter.default for parameter in command.params if parameter.name != "sets"}
+    assert entry["parameters"].keys() == told.keys()
+    given = {key: str(one.get("default", "nowhere.parquet")) for key, one in entry["parameters"].items()}
+    assert {key: value for key, value in given.items() if value and key != "data"} == {
+        key: str(told[key]) for key in ("trials", "output") if name == "tune"
+    }
+    words = shlex.split(entry["command"].format(**{key: shlex.quote(value) for key, value in given.items()}))
+    done = CliRunner().invoke(payrescue.main, words[words.index("payrescue") + 1 :])
+    assert (done.exit_code, list(tmp_path.iterdir())) == (2, [])
+    assert "nowhere.parquet" in done.output.splitlines()[-1]
+
+
 @pytest.fixture(scope="module")
 def by_mlflow(tmp_path_factory):
     """A folder in which `mlflow run` has trained on 1,200 simulated payments; its store is in there too."""

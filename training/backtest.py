@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from training.metrics import Estimate
 from training.quality import Judged, quality
 from training.settings import TrainSettings
 from training.split import Split
+from training.spoken import iso, short
 from training.train import Prepared
 
 __all__ = [
@@ -90,8 +90,8 @@ def figures(data: Prepared, told: Sequence[Told], folds: Sequence[Split], settin
         found = quality(judged, one.probabilities)
         by_fold.append(
             {
-                "from": _iso(fold.begins[3]),
-                "until": _iso(int(data.rows.created[one.rows].max())),
+                "from": iso(fold.begins[3]),
+                "until": iso(int(data.rows.created[one.rows].max())),
                 "learnt_from": one.learnt_from,
                 "judged_on": len(one.rows),
                 **{name: found[name].as_dict() for name in _FIGURES if name in found},
@@ -148,10 +148,6 @@ def _judged(data: Prepared, rows: Array, settings: TrainSettings) -> Judged:
     return Judged(data.outcome[rows], data.payment[rows], resamples=settings.resamples, seed=settings.seed)
 
 
-def _iso(at: int) -> str:
-    return datetime.fromtimestamp(at / 1e6, UTC).isoformat(timespec="seconds")
-
-
 def told_as_text(found: Mapping[str, Any]) -> list[str]:
     """The figures of `figures` as lines of a table."""
     lines = [f"{'block':<40}{'learnt from':>12}{'judged on':>11}{'log loss of success':>28}{'AUC of success':>26}"]
@@ -159,18 +155,14 @@ def told_as_text(found: Mapping[str, Any]) -> list[str]:
         block = f"{fold['from'][:16]} to {fold['until'][:16]}"
         lines.append(
             f"{block:<40}{fold['learnt_from']:>12,}{fold['judged_on']:>11,}"
-            f"{_short(fold['success_log_loss']):>28}{_short(fold['success_auc']):>26}"
+            f"{short(fold['success_log_loss']):>28}{short(fold['success_auc']):>26}"
         )
     everything = found["all"]
     lines.append(
         f"{'all':<40}{'':>12}{everything['success_log_loss']['n']:>11,}"
-        f"{_short(everything['success_log_loss']):>28}{_short(everything['success_auc']):>26}"
+        f"{short(everything['success_log_loss']):>28}{short(everything['success_auc']):>26}"
     )
     spread = found["spread"].get("success_log_loss")
     if spread is not None:
         lines.append(f"log loss differs from fold to fold by {spread:.4f} (standard deviation)")
     return lines
-
-
-def _short(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"

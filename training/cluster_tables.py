@@ -18,6 +18,7 @@ from models.rules import RuleBook
 from models.tables import check_candidates, recommend_table, score_table
 from models.value import Worth
 from training.cluster import Parted, scan
+from training.own import own_of_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ def score_on_cluster(
     """What `score_table` gives of the attempts in `data`, which may look back on those in `history`."""
     import pandas as pd
 
-    parted, asked = _both(client, data, mapping, history, now)
+    parted, asked = _both(client, artefact, data, mapping, history, now)
     shared = client.scatter(artefact, broadcast=True, hash=False)
     found, order = _in_order(client, parted.of_each_part(_scored, asked, shared))
     scores: pd.DataFrame = pd.concat(found, ignore_index=True).iloc[order].reset_index(drop=True)
@@ -55,7 +56,7 @@ def recommend_on_cluster(
     """What `recommend_table` gives of the attempts in `data`, which may look back on those in `history`."""
     import pandas as pd
 
-    parted, asked = _both(client, data, mapping, history, now)
+    parted, asked = _both(client, artefact, data, mapping, history, now)
     check_candidates(candidates)
     shared = client.scatter(artefact, broadcast=True, hash=False)
     theirs = client.scatter(candidates, broadcast=True, hash=False)
@@ -83,11 +84,14 @@ class _Asked:
     back: bool
 
 
-def _both(client: Any, data: str, mapping: str | None, history: str | None, now: datetime) -> tuple[Parted, _Asked]:
-    """The past, if any, and the attempts, in parts."""
-    names = read_mapping(mapping) if mapping is not None else None
+def _both(
+    client: Any, artefact: Artefact, data: str, mapping: str | None, history: str | None, now: datetime
+) -> tuple[Parted, _Asked]:
+    """The past, if any, and the attempts, in parts, with the own columns of the model."""
+    own = own_of_models(artefact)
+    names = read_mapping(mapping, own) if mapping is not None else None
     before = [history] if history is not None and history != data else []
-    parted = scan(client, [*before, data], names, now=now)
+    parted = scan(client, [*before, data], names, now=now, extra=own)
     ids = np.concatenate([one.attempt for one in parted.seen])
     first = sum(len(batch) for batch in parted.batches if batch.source != data)
     return parted, _Asked(first, np.flatnonzero(np.isin(ids[:first], ids[first:])), history is not None)
@@ -97,7 +101,8 @@ def _in_order(client: Any, futures: Sequence[Any]) -> tuple[list[Any], Array]:
     """The tables of the parts, and the order of their rows together, by the key that each row has."""
     found = client.gather(list(futures))
     keys = [key for _, key in found]
-    return [table for table, _ in found], np.lexsort(tuple(np.concatenate(keys).T[::-1]))
+    told = [table for table, _ in found if len(table)]  # a part without attempts does not know what its columns hold
+    return told or [found[0][0]], np.lexsort(tuple(np.concatenate(keys).T[::-1]))
 
 
 def _parted_past(table: pd.DataFrame, apart: Apart, asked: _Asked) -> tuple[pd.DataFrame, pd.DataFrame | None, Apart]:

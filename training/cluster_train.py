@@ -63,13 +63,15 @@ class Dask:
         self._part = self._row = np.empty(0, np.int64)  # where in these a row of the matrix is
         self._place = np.empty(0, np.int64)  # which row of the matrix each row that was read is
 
-    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
-        """The attempts, checked by the workers, with outcomes to learn from."""
+    def read(
+        self, data: str, query: str | None, mapping: str | None, *, now: datetime, others: Sequence[TrainSettings] = ()
+    ) -> pd.DataFrame:
+        """The attempts, checked by the workers, with outcomes to learn from; with the own columns of `others`, too."""
         from features.attempt_batches import joined
 
         if query is not None:
             raise BadInput("--engine", message="--engine dask reads Parquet; for a database take the local engine")
-        own = own_of_training(self._settings)
+        own = own_of_training(self._settings, *others)
         names = read_mapping(mapping, own) if mapping is not None else None
         self._parted = scan(self._client, [data], names, now=now, for_training=True, extra=own)
         self._tell(
@@ -78,7 +80,7 @@ class Dask:
         table = joined([self._client.gather(one) for one in self._parted.tables])
         tell_ignored(data, table, self._tell)
         self._place = np.empty(len(table), np.int64)
-        self._place[np.argsort(table["created_at"].to_numpy(), kind="stable")] = np.arange(len(table))
+        self._place[np.argsort(table["created_at"].to_numpy("datetime64[us]"), kind="stable")] = np.arange(len(table))
         return table
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
@@ -96,7 +98,7 @@ class Dask:
             counted = [self._client.submit(Counts.of, one, own, pure=False) for one in parted.tables]
             encoder = Encoder.counted(sum(self._client.gather(counted[1:]), self._client.gather(counted[0])), own)
         made = parted.of_each_part(_features, encoder)
-        matrix, rows = self._matrix(len(table)), _rows(len(table))
+        matrix, rows = self._matrix(len(table), len(encoder.own)), _rows(len(table))
         self._part, self._row = np.empty(len(table), np.int64), np.empty(len(table), np.int64)
         number = {future.key: p for p, future in enumerate(made)}
         pasts: dict[int, History] = {}
@@ -117,11 +119,11 @@ class Dask:
         past = History.joined([pasts[p] for p in sorted(pasts)])
         return Prepared(ordered, encoder, rows, matrix, payment, past, round(self._settings.mature_minutes * 60e6))
 
-    def _matrix(self, rows: int) -> Array:
+    def _matrix(self, rows: int, own: int) -> Array:
         """In a file where heads are grown by the workers, too, so that it is told by its rows."""
         if rows <= min(self._settings.stream_above_rows, self._settings.cluster_above_rows):
-            return np.empty((rows, N_FEATURES + len(self._settings.own)), np.float32)
-        return mapped(rows, Path(tempfile.mkdtemp(dir=self._folder)), len(self._settings.own))
+            return np.empty((rows, N_FEATURES + own), np.float32)
+        return mapped(rows, Path(tempfile.mkdtemp(dir=self._folder)), own)
 
     def fit(
         self,

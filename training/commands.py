@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -19,8 +20,9 @@ from training.output import want_engine
 from training.output import want_table as _want_table
 from training.output import write_table as _write
 from training.output import write_text as _write_text
-from training.own import own_of_models, store_is_there
+from training.own import read_for, store_is_there
 from training.settings import TrainSettings, read_settings
+from training.spoken import short, signed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +100,7 @@ def train(
             tell(f"features: {prepared.matrix.shape[1]} of {len(table):,} attempts")
             trained = learn(prepared, settings, tell, fit=work.fit, began=began)
             tell("logging to MLflow")
-            origin = origin_of(data, query, mapping, table)
+            origin = origin_of(data, query, mapping, table, settings.own)
             logged = tracking.track(trained, settings, data, run_id=active.info.run_id, origin=origin)
             champion, version, unreadable = tracking.champion(settings.model_name)
             if unreadable:
@@ -114,14 +116,28 @@ def train(
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
             tracking.publish_card(logged, verdict, settings)
-            if pages is not None:
-                tell("pages for product owners")
-                _log_pages(pages, table, f"models:/{settings.model_name}/{logged.version}", tell)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
+    uri = f"models:/{settings.model_name}/{logged.version}"
+    if pages is not None and len(table) <= settings.stream_above_rows:
+        with progress("pages for product owners") as (tell, _):
+            _log_pages(pages, table, uri, logged.run_id, tell)
+    elif pages is not None:
+        given = {
+            "data": tracking.without_password(data),
+            "query": query,
+            "mapping": mapping,
+            "model": uri,
+            "output": "pages",
+        }
+        words = " ".join(f"--{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
+        print(  # noqa: T201
+            f"pages for product owners were not made of more than {settings.stream_above_rows:,} attempts; they take memory "
+            f"and time:\n  payrescue report {words}"
+        )
 
 
-def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, tell: Callable[[str], None]) -> None:
-    """Log the pages as `insights` of the active run. The model is registered by then: pages that fail do not lose it."""
+def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, run_id: str, tell: Callable[[str], None]) -> None:
+    """Log the pages as `insights` of a run. The model is registered by then: pages that fail do not lose it."""
     import tempfile
 
     import mlflow
@@ -137,7 +153,7 @@ def _log_pages(pages: Pages, table: pd.DataFrame, uri: str, tell: Callable[[str]
             )
             tell(f"the pages could not be made ({why}); the model is registered all the same")
             return
-        mlflow.log_artifacts(folder, "insights")
+        mlflow.log_artifacts(folder, "insights", run_id=run_id)
 
 
 def _tell_training(
@@ -152,7 +168,7 @@ def _tell_training(
     ]
     for name, figures in quality.items():
         label = "this model" if name == "model" else f"baseline: {name}"
-        lines.append(f"{label:<54}{_short(figures['success_log_loss']):>28}{_short(figures['success_auc']):>28}")
+        lines.append(f"{label:<54}{short(figures['success_log_loss']):>28}{short(figures['success_auc']):>28}")
     if report["not_beaten"]:
         lines += ["", "!! NOT better than a baseline, beyond chance: " + "; ".join(report["not_beaten"])]
         lines.append("!! A simpler model may do as well here; look at the card before you serve this one.")
@@ -161,10 +177,6 @@ def _tell_training(
     lines.append(f"MLflow: {where}, run {run_id}; look at it with `mlflow ui --backend-store-uri {where}`")
     lines.append("next: payrescue serve")
     print("\n".join(lines))  # noqa: T201
-
-
-def _short(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:.4f} [{figure['low']:.4f}, {figure['high']:.4f}]"
 
 
 def score(
@@ -269,10 +281,10 @@ def evaluate(
         if output is not None:
             _write_text(json.dumps({"model": model, "against": against, **found}, indent=1), output)
     lines = [f"{model} on {found['attempts']:,} attempts (95 % intervals, bootstrap over payments)"]
-    lines += [f"  {name:<28}{_short(figure)}" for name, figure in found["quality"].items()]
+    lines += [f"  {name:<28}{short(figure)}" for name, figure in found["quality"].items()]
     if "against" in found:
         lines.append(f"difference to {against}, paired; below zero is better")
-        lines += [f"  {name:<28}{_short(figure)}" for name, figure in found["against"].items()]
+        lines += [f"  {name:<28}{short(figure)}" for name, figure in found["against"].items()]
         lines += _tell_slices(found["slices"])
     if "warning" in found:
         lines.append(f"!! {found['warning']}")
@@ -289,12 +301,8 @@ def _tell_slices(slices: Sequence[Mapping[str, Any]]) -> list[str]:
     for one in slices:
         mark = {"worse": "-", "better": "+"}.get(one["standing"], " ")
         where = f"{one['slice']} {one['value']}"
-        told.append(f"  {mark} {where:<36}{_signed(one['difference'])}  {one['attempts']:>9,} attempts")
+        told.append(f"  {mark} {where:<36}{signed(one['difference'])}  {one['attempts']:>9,} attempts")
     return told
-
-
-def _signed(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:+.4f} [{figure['low']:+.4f}, {figure['high']:+.4f}]"
 
 
 def promote(name: str, version: str | None, reason: str) -> None:
@@ -329,16 +337,14 @@ def _given(
     data: str, query: str | None, mapping: str | None, history: str | None, model: str, tell: Any, *others: Artefact
 ) -> tuple[pd.DataFrame, pd.DataFrame | None, Any]:
     """The attempts, the past, and the model, read and checked; with the own columns of the model, and those of others."""
-    from features.attempts import read_attempts
     from training import tracking
 
-    now, artefact = datetime.now(UTC), None
+    artefact = None
     if store_is_there() or Path(model).is_dir():
         tracking.store()
         artefact = tracking.fetch(model)[0]
-    extra = own_of_models(*([artefact] if artefact is not None else []), *others)
-    table = read_attempts(data, mapping, now=now, query=query, extra=extra, progress=tell)
-    past = read_attempts(history, mapping, now=now, extra=extra, progress=tell) if history else None
+    known = [*([artefact] if artefact is not None else []), *others]
+    table, past = read_for(known, data, query, mapping, history, tell)
     if artefact is None:  # what is wrong with the data comes first
         tracking.store()
         artefact = tracking.fetch(model)[0]

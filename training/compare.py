@@ -112,14 +112,16 @@ def guarded(setting: str) -> tuple[tuple[str, str | None], ...]:
 
     Raises BadInput for a slice that there is not.
 
-    >>> guarded("country, method=card")
-    (('country', None), ('method', 'card'))
+    >>> guarded("country, method=card"), guarded("none")
+    ((('country', None), ('method', 'card')), ())
     """
     told: list[tuple[str, str | None]] = []
+    if setting.strip() == "none":
+        return ()
     for part in filter(None, (part.strip() for part in setting.split(","))):
         name, separator, value = part.partition("=")
         if name not in SLICED_BY or (separator and not value):
-            allowed = f"names out of {', '.join(SLICED_BY)}, or NAME=VALUE, with commas between; or nothing"
+            allowed = f"names out of {', '.join(SLICED_BY)}, or NAME=VALUE, with commas between; or none"
             raise BadInput("settings", [Fault("guarded_slices", allowed, seen=part)])
         told.append((name, value if separator else None))
     return tuple(told)

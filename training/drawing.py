@@ -11,7 +11,6 @@ __all__ = [
     "ACCENT",
     "INK",
     "SOFT",
-    "STYLE",
     "draw_ablation",
     "draw_folds",
     "draw_labels",
@@ -21,7 +20,7 @@ __all__ = [
 
 INK, SOFT, ACCENT = "#1f2933", "#9aa5b1", "#2f6f8f"
 _OTHER = "#c8553d"
-STYLE: dict[str, Any] = {
+_STYLE: dict[str, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -36,19 +35,20 @@ STYLE: dict[str, Any] = {
 }
 
 
-def save_picture(draw: Callable[[], Any], path: Path) -> None:
-    """Draw a figure in our style and save it; nothing where there is nothing to draw."""
+def save_picture(draw: Callable[[], Any], path: Path) -> bool:
+    """Draw a figure in our style and save it, and say so; nothing where there is nothing to draw."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_STYLE):
         figure = draw()
         if figure is not None:
             figure.savefig(path, bbox_inches="tight")
             plt.close(figure)
+    return figure is not None
 
 
 def draw_labels(labels: Mapping[str, Any]) -> Any:

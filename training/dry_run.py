@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,8 @@ from training.fit import Recipe, fit_head, usable_columns
 from training.labels import label_report
 from training.settings import TrainSettings
 from training.split import SLICES, split_by_time
-from training.train import Prepared, prepare
+from training.spoken import iso
+from training.train import prepare, without_features
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,7 @@ __all__ = ["as_text", "foreseen"]
 Array = npt.NDArray[Any]
 
 _PROBE_ROUNDS = 20
+_MOST_PROBED = 200_000  # latest attempts, where a training would not hold all features in memory
 _USUAL_ROUNDS = 400  # of a head; early stopping decides
 _HEADS = 5.5  # success, four stages, and reasons, which are fewer
 _BETWEEN = (0.5, 2.5)  # what trainings took, as multiples of what was foreseen so (see ARCHITECTURE.md)
@@ -34,27 +35,40 @@ _BETWEEN = (0.5, 2.5)  # what trainings took, as multiples of what was foreseen 
 def foreseen(
     table: pd.DataFrame, settings: TrainSettings, tell: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """What `train` would do with a checked table; for JSON. A probe of a few trees is fitted, and thrown away."""
+    """What `train` would do with a checked table; for JSON. A probe of a few trees is fitted, and thrown away.
+
+    Of more attempts than `stream_above_rows`, features are made of the latest alone, and times told by those.
+    """
+    own, mature = settings.own, settings.mature_minutes
     began = time.perf_counter()
-    data = prepare(table, own=settings.own, mature_minutes=settings.mature_minutes)
-    prepared_s = time.perf_counter() - began
-    tell(f"features of {len(table):,} attempts in {prepared_s:.1f} s; a probe of {_PROBE_ROUNDS} trees")
+    if len(table) <= settings.stream_above_rows:
+        data = probe = prepare(table, own=own, mature_minutes=mature)
+    else:
+        data = without_features(table, own=own, mature_minutes=mature)
+        began = time.perf_counter()
+        probe = prepare(data.table.tail(_MOST_PROBED), data.encoder, mature_minutes=mature)
+    prepared_s = (time.perf_counter() - began) * len(data.rows) / len(probe.rows)
+    tell(f"features of {len(probe.rows):,} attempts; a probe of {_PROBE_ROUNDS} trees")
     shares = (settings.stop_share, settings.calibrate_share, settings.test_share)
     split = split_by_time(data.payment, data.rows.created, data.known_at, shares)
     known = data.outcome >= 0
     ends = [*split.begins[1:], int(data.rows.created.max())]
     fit = split["fit"] & known
-    used, absent = _features(data, fit, settings)
-    seconds = prepared_s + _seconds(data, fit, used, settings)
+    created = data.rows.created[fit]
+    span = float(created.max() - created.min()) if len(created) else 0.0
+    probed = fit if probe is data else probe.outcome >= 0
+    used, absent = _features(probe.matrix[probed], span, settings)
+    grown_s = _seconds(probe.matrix[probed], probe.outcome[probed], used, settings) * fit.sum() / max(probed.sum(), 1)
+    seconds = prepared_s + grown_s * (2.5 if len(table) < settings.refit_below_rows else 1.0)
     labels = label_report(data.table, data.rows, settings.mature_minutes)
     return {
         "attempts": len(table),
         "payments": int(data.payment.max()) + 1,
-        "window": [_iso(int(data.rows.created.min())), _iso(int(data.rows.created.max()))],
+        "window": [iso(int(data.rows.created.min())), iso(int(data.rows.created.max()))],
         "with_outcome": int(known.sum()),
         "slices": {
             name: {
-                "from": _iso(split.begins[place]), "until": _iso(ends[place]),
+                "from": iso(split.begins[place]), "until": iso(ends[place]),
                 "attempts": int((split[name] & known).sum()),
                 "succeeded": float((data.outcome[split[name] & known] == 0).mean()) if (split[name] & known).any() else None,
             }
@@ -63,6 +77,7 @@ def foreseen(
         "left_out_at_borders": split.purged,
         "features": [all_features(settings.own)[place].name for place in used],
         "absent": absent,
+        "features_of": len(probe.rows),
         "columns_absent": [name for name in columns() if name not in table],
         "own_columns": [column.name for column in settings.own],
         "chosen_by_cross_validation": len(table) < settings.select_below_rows,
@@ -72,11 +87,8 @@ def foreseen(
     }  # fmt: skip
 
 
-def _features(data: Prepared, fit: Array, settings: TrainSettings) -> tuple[tuple[int, ...], dict[str, str]]:
-    """Positions of the features that a head may use, and why the others are not used."""
-    created = data.rows.created[fit]
-    span = float(created.max() - created.min()) if len(created) else 0.0
-    matrix = data.matrix[fit]
+def _features(matrix: Array, span: float, settings: TrainSettings) -> tuple[tuple[int, ...], dict[str, str]]:
+    """Positions of the features that a head may use over a `span` of time (microseconds), and why the others are not used."""
     used = usable_columns(matrix, span, settings.own, settings.left_out)
     days = span / 86_400e6
     absent = {}
@@ -95,20 +107,18 @@ def _features(data: Prepared, fit: Array, settings: TrainSettings) -> tuple[tupl
     return used, absent
 
 
-def _seconds(data: Prepared, fit: Array, used: tuple[int, ...], settings: TrainSettings) -> float:
-    """How long fitting would take, from the time of a few trees on the same rows."""
-    answer = (data.outcome[fit] != 0).astype(int)
+def _seconds(matrix: Array, outcome: Array, used: tuple[int, ...], settings: TrainSettings) -> float:
+    """How long fitting once would take, from the time of a few trees on the same rows."""
+    answer = (outcome != 0).astype(int)
     if not used or len(answer) < 2:
         return 0.0
-    matrix = data.matrix[fit]
     times = []
     for rounds in (1, _PROBE_ROUNDS):
         began = time.perf_counter()
         fit_head(matrix, answer, ("success", "failure"), Recipe(used), settings, rounds=rounds)
         times.append(time.perf_counter() - began)
     a_tree = max(0.0, times[1] - times[0]) / (_PROBE_ROUNDS - 1)
-    once = (times[0] + a_tree * min(_USUAL_ROUNDS, settings.max_rounds)) * _HEADS
-    return once * (2.5 if len(data.rows) < settings.refit_below_rows else 1.0)
+    return (times[0] + a_tree * min(_USUAL_ROUNDS, settings.max_rounds)) * _HEADS
 
 
 def as_text(found: Mapping[str, Any], settings: TrainSettings) -> list[str]:
@@ -125,7 +135,8 @@ def as_text(found: Mapping[str, Any], settings: TrainSettings) -> list[str]:
         share = f"{one['succeeded']:.1%} succeeded" if one["succeeded"] is not None else "none"
         lines.append(f"  {name:<10}{one['from']} to {one['until']}{one['attempts']:>12,} attempts, {share}")
     lines.append(f"  {found['left_out_at_borders']:,} attempts left out: their payment reaches over a border")
-    lines.append(f"features: {len(found['features'])} used, {len(found['absent'])} not")
+    of = f", by the latest {found['features_of']:,} attempts" if found["features_of"] < found["attempts"] else ""
+    lines.append(f"features: {len(found['features'])} used, {len(found['absent'])} not{of}")
     by_why: dict[str, list[str]] = {}
     for name, why in found["absent"].items():
         by_why.setdefault(why, []).append(name)
@@ -147,7 +158,3 @@ def as_text(found: Mapping[str, Any], settings: TrainSettings) -> list[str]:
 
 def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _iso(at: int) -> str:
-    return datetime.fromtimestamp(at / 1e6, UTC).isoformat(timespec="seconds")

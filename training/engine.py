@@ -30,8 +30,10 @@ class Engine(Protocol):
     def fit(self) -> Fit:
         """Grows the trees of a head, as `fit_head` does."""
 
-    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
-        """The attempts, checked, with outcomes to learn from."""
+    def read(
+        self, data: str, query: str | None, mapping: str | None, *, now: datetime, others: Sequence[TrainSettings] = ()
+    ) -> pd.DataFrame:
+        """The attempts, checked, with outcomes to learn from; with the own columns that `others` declare, too."""
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
         """Their features; of the table that was read."""
@@ -46,15 +48,17 @@ class Local:
     def __init__(self, settings: TrainSettings, folder: Path, tell: Tell) -> None:
         self._settings, self._folder, self._tell = settings, folder, tell
 
-    def read(self, data: str, query: str | None, mapping: str | None, *, now: datetime) -> pd.DataFrame:
-        """The attempts, checked, with outcomes to learn from."""
+    def read(
+        self, data: str, query: str | None, mapping: str | None, *, now: datetime, others: Sequence[TrainSettings] = ()
+    ) -> pd.DataFrame:
+        """The attempts, checked, with outcomes to learn from; with the own columns that `others` declare, too."""
         from features.attempt_batches import batches_of, read_in_batches
         from features.attempts import read_attempts
         from features.mapping import read_mapping
 
         batches = batches_of(data) if query is None else []
         rows = sum(map(len, batches))
-        own = own_of_training(self._settings)
+        own = own_of_training(self._settings, *others)
         names = read_mapping(mapping, own) if mapping is not None else None
         if rows <= self._settings.stream_above_rows or (names is not None and names.payments is not None):
             return read_attempts(data, names, now=now, query=query, for_training=True, extra=own, progress=self._tell)

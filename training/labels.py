@@ -10,6 +10,7 @@ import numpy.typing as npt
 from features.columns import CATEGORIES
 from features.kernel import PENDING
 from features.rows import Rows
+from training.metrics import wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +31,6 @@ _UNCLASSIFIED = 5
 _IMPLAUSIBLE = 0.7  # share of the declines with one code
 _TIMES_OTHERS = 2.0  # and how many times the share of that code with the others
 _FEWEST = 50  # declines; with fewer, one code may be chance
-_Z = 1.96
 _MOST_WARNINGS = 20
 
 
@@ -72,11 +72,11 @@ def label_report(table: pd.DataFrame, rows: Rows, mature_minutes: float) -> dict
         if not old.any():
             continue
         failed, n = int((rows.outcome[told] != 0).sum()), int(told.sum())
-        low, high = _wilson(failed, n)
+        share = wilson(failed, n)
         moving.append(
             {
                 "delay": name, "minutes": minutes, "attempts": int(old.sum()), "resolved": n / int(old.sum()),
-                "failed": failed / n if n else None, "low": low, "high": high, "n": n,
+                "failed": share.value if n else None, "low": share.low if n else None, "high": share.high if n else None, "n": n,
             }
         )  # fmt: skip
     hasty = int((known & (rows.outcome == _ABANDONED) & (delay < mature_minutes)).sum())
@@ -139,22 +139,12 @@ def _implausible(table: pd.DataFrame, rows: Rows) -> list[str]:
             if mine < _FEWEST or others < _FEWEST:
                 continue
             rest = int(by_code[key] - n) / others
-            low, high = _wilson(int(n), mine)
-            if low is not None and low > max(_TIMES_OTHERS * rest, rest + 0.1):
+            here = wilson(int(n), mine)
+            if here.low > max(_TIMES_OTHERS * rest, rest + 0.1):
                 where_told = f" ({where})" if where else ""
                 text = (
                     f"{spoken} {one!r} gives code {told!r}{where_told} for {n / mine:.0%} of its {mine:,} declines "
-                    f"[{low:.0%}, {high:.0%}], the others for {rest:.0%} of {others:,}: its codes may not say why"
+                    f"[{here.low:.0%}, {here.high:.0%}], the others for {rest:.0%} of {others:,}: its codes may not say why"
                 )
                 said.append((n / mine - rest, text))
     return [text for _, text in sorted(said, key=lambda one: -one[0])[:_MOST_WARNINGS]]
-
-
-def _wilson(hits: int, n: int) -> tuple[float | None, float | None]:
-    """Wilson's 95 % interval of a share; None without cases."""
-    if not n:
-        return None, None
-    share = hits / n
-    middle = (share + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
-    half = _Z / (1 + _Z * _Z / n) * float(np.sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n)))
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -14,10 +14,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Estimate", "Resampler", "auc", "binary_log_loss", "bins_of", "brier", "calibration_error", "log_loss"]
+__all__ = [
+    "Estimate",
+    "Resampler",
+    "auc",
+    "binary_log_loss",
+    "bins_of",
+    "calibration_error",
+    "log_loss",
+    "wilson",
+]
 
 Array = npt.NDArray[Any]
 _TINY = 1e-12
+_Z = 1.959963984540054  # of a 95 % interval
 _BLOCK = 10  # draws that are multiplied together
 
 
@@ -50,11 +60,6 @@ def binary_log_loss(happened: Array, probability: Array, weights: Array | None =
     return float(np.average(-np.log(np.maximum(told, _TINY)), weights=weights))
 
 
-def brier(happened: Array, probability: Array, weights: Array | None = None) -> float:
-    """Mean squared error of a probability."""
-    return float(np.average((probability - happened) ** 2, weights=weights))
-
-
 def auc(happened: Array, probability: Array, weights: Array | None = None) -> float:
     """Chance that a case that happened was given more than one that did not; ties count half. NaN with one class only.
 
@@ -70,6 +75,23 @@ def auc(happened: Array, probability: Array, weights: Array | None = None) -> fl
     below = np.cumsum(negative) - negative
     total = positive.sum() * negative.sum()
     return float((positive * (below + negative / 2)).sum() / total) if total > 0 else float("nan")
+
+
+def wilson(hits: float, n: float, effective: float | None = None) -> Estimate:
+    """A share with Wilson's 95 % interval (1927, DOI 10.1080/01621459.1927.10502953); NaN of nothing.
+
+    `effective` is how many independent cases the `n` are worth.
+
+    >>> print(wilson(8, 10))
+    0.8000 [0.4902, 0.9433] (n=10)
+    """
+    if not n:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    share, m = hits / n, n if effective is None else effective
+    middle = (share + _Z**2 / (2 * m)) / (1 + _Z**2 / m)
+    half = _Z / (1 + _Z**2 / m) * float(np.sqrt(share * (1 - share) / m + _Z**2 / (4 * m * m)))
+    low, high = max(0.0, min(middle - half, share)), min(1.0, max(middle + half, share))
+    return Estimate(share, low, high, int(n))
 
 
 def bins_of(probability: Array, bins: int = 10) -> Array:

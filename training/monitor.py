@@ -26,9 +26,9 @@ from training.monitor_checks import (
     codes_of,
     shifts_of,
     unseen_of,
-    when,
 )
 from training.snapshot import delays
+from training.spoken import when
 from training.watched import mature
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def monitor(
     """Compare a checked table with the snapshot (`training.snapshot`) that was kept beside the model.
 
     `past` are the attempts between the training and the table, for what was predicted of them to be told as it was; without
-    them, calibration is judged only if the table begins where the model's past ends. Raises BadInput for too few attempts.
+    them, calibration is judged only if the table begins where the model's past ends, or before. Raises BadInput for too few
+    attempts.
     """
     if len(table) < FEWEST:
         raise BadInput(

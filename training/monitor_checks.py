@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.columns import OUTCOMES
+from features.history import features_in_passing
 from features.rows import Rows
 from models.artefact import Artefact
 from models.tables import matrix_of
 from training import snapshot as snap
 from training.drift import Shift, brought, bursts, miscalibration, other_mix, shift
+from training.spoken import when
 from training.watched import BLOCK_US, DAY_US, tally, watched
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["FEWEST", "LEVEL", "Check", "bursts_of", "calibration_of", "codes_of", "shifts_of", "unseen_of", "when"]
+__all__ = [
+    "FEWEST",
+    "LEVEL",
+    "Check",
+    "bursts_of",
+    "calibration_of",
+    "codes_of",
+    "predicted",
+    "shifts_of",
+    "unseen_of",
+]
 
 Array = npt.NDArray[Any]
 
@@ -172,7 +183,7 @@ def calibration_of(
     """Whether what was predicted still comes: in all, over the range of predictions, by outcome and by segment.
 
     What serves may have been fitted once more since it was judged, and is then off elsewhere by as much: the error that it was
-    judged with is allowed for.
+    judged with is allowed for. Attempts that the model has learnt from judge nothing.
     """
     if past is None and rows.created.min() - artefact.history.until > _GAP_US:
         notes.append(
@@ -180,11 +191,18 @@ def calibration_of(
             "between, and those of the training, by --history."
         )
         return
-    judged = old & (rows.outcome >= 0)
+    judged, told = predicted(artefact, table, rows, old & (rows.outcome >= 0), past, kept["maturity_us"])
+    learnt = int((rows.created <= artefact.window["until"]).sum())
     if judged.sum() < FEWEST:
-        notes.append("Calibration was not judged: too few of the attempts have an outcome that has matured.")
+        among = f"the model has learnt from {learnt:,} of the attempts, and too few of the others" if learnt else ""
+        few = among or "too few of the attempts"
+        notes.append(f"Calibration was not judged: {few} have an outcome that has matured.")
         return
-    told = artefact.outcome_model().outcome_probability(matrix_of(artefact, table, past)[judged])
+    if learnt:
+        notes.append(
+            f"Calibration was judged without the {learnt:,} attempts that the model has learnt from, until "
+            f"{when(artefact.window['until'])}."
+        )
     then = kept["calibration"]
     now = snap.residuals(told, rows.outcome[judged], rows.created[judged], snap.segments_of(table[judged]), then)
     for name, groups in then["groups"].items():
@@ -204,6 +222,28 @@ def calibration_of(
         what = OUTCOMES[0] if name != "outcome" else common[worst].replace("_", " ")
         says = f"{_where(name, common[worst])}: {what} came in {_share(came)}, {_share(sum(mine['predicted']) / n)} predicted"
         yield Check("calibration", name, "off", float(off[worst]), None, p, f"{says} ({sum(mine['n']):,} attempts)")
+
+
+def predicted(
+    artefact: Artefact, table: pd.DataFrame, rows: Rows, wanted: Array, past: pd.DataFrame | None, maturity_us: int
+) -> tuple[Array, Array]:
+    """Those of the attempts `wanted` (a mask) that can be judged, as a mask, and what was predicted of each, shape (n, 5).
+
+    What the model has learnt from cannot. Without `past`, features begin with what the model carries from its training; the
+    last outcomes of that came after the first attempts of a week that follows at once, by less than `maturity_us` for nearly
+    all: attempts that began sooner than that before it ends are not judged.
+    """
+    new = rows.created > artefact.window["until"]
+    if past is not None:
+        judged = wanted & new
+        return judged, artefact.outcome_model().outcome_probability(matrix_of(artefact, table, past)[judged])
+    entered = ~new & (rows.resolved <= artefact.history.until)
+    payments = table["payment_id"]
+    judged = wanted & new & (rows.created >= artefact.history.until - maturity_us)
+    judged &= ~payments.isin(payments[entered]).to_numpy()  # their earlier attempts are not among what is looked at
+    there = table[~entered].reset_index(drop=True)
+    matrix = features_in_passing(artefact.encoder.from_table(there), artefact.history.copy(), judged[~entered])
+    return judged, artefact.outcome_model().outcome_probability(matrix)
 
 
 def _explained(then: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -226,8 +266,3 @@ def _where(name: str, value: str) -> str:
 
 def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
-
-
-def when(microseconds: int) -> str:
-    """A time, as people read it."""
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -16,8 +16,7 @@ from models.heads import STAGES
 from training.drawing import ACCENT as _ACCENT
 from training.drawing import INK as _INK
 from training.drawing import SOFT as _SOFT
-from training.drawing import STYLE as _STYLE
-from training.drawing import draw_labels
+from training.drawing import draw_labels, save_picture
 from training.quality import Judged, reliability
 from training.train import Trained
 
@@ -30,26 +29,15 @@ _COLOURS = dict(zip(OUTCOMES, ("#3a7d44", "#c8553d", "#2f6f8f", "#e09f3e", "#7b6
 
 def pictures(trained: Trained, folder: Path) -> dict[str, Path]:
     """Draw calibration, confusion, importance, learning curves and how labels mature into `folder`; where each is, by name."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    folder.mkdir(parents=True, exist_ok=True)
-    drawn = {}
-    with mpl.rc_context(_STYLE):
-        for name, figure in (
-            ("calibration", _calibration(trained.judged, trained.told)),
-            ("confusion", _confusion(trained.judged, trained.told)),
-            ("importance", _importance(trained.report["importances"], trained.artefact.encoder.own)),
-            ("learning_curve", _learning_curves(trained.curves)),
-            ("labels", draw_labels(trained.report["labels"])),
-        ):
-            if figure is not None:
-                drawn[name] = folder / f"{name}.png"
-                figure.savefig(drawn[name], bbox_inches="tight")
-                plt.close(figure)
-    return drawn
+    draw: dict[str, Callable[[], Any]] = {
+        "calibration": lambda: _calibration(trained.judged, trained.told),
+        "confusion": lambda: _confusion(trained.judged, trained.told),
+        "importance": lambda: _importance(trained.report["importances"], trained.artefact.encoder.own),
+        "learning_curve": lambda: _learning_curves(trained.curves),
+        "labels": lambda: draw_labels(trained.report["labels"]),
+    }
+    paths = {name: folder / f"{name}.png" for name in draw}
+    return {name: path for name, path in paths.items() if save_picture(draw[name], path)}
 
 
 def _calibration(judged: Judged, told: Array) -> Any:

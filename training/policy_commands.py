@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.console import progress
-from training.own import own_of_models
+from training.own import read_for
 
 __all__ = ["Asked", "evaluate_policy", "told"]
 
@@ -54,17 +53,13 @@ def evaluate_policy(
         fees=read_fees(Path(asked.fees)) if asked.fees else None,
     )
     with progress("judging policies") as (tell, _):
-        from features.attempts import read_attempts
-
         artefact = None
         if model is not None:
             from training import tracking
 
             tracking.store()
             artefact = tracking.fetch(model)[0]
-        now, extra = datetime.now(UTC), own_of_models(*([artefact] if artefact is not None else []))
-        table = read_attempts(data, mapping, now=now, query=query, extra=extra, progress=tell)
-        past = read_attempts(history, mapping, now=now, extra=extra, progress=tell) if history else None
+        table, past = read_for([artefact] if artefact is not None else [], data, query, mapping, history, tell)
         found = evaluate_policies(table, asked.policies, question, past=past, artefact=artefact, tell=tell)
     if output is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from features.columns import CATEGORIES
 from features.rows import Encoder
-from training.metrics import Estimate, Resampler, auc, bins_of, brier, calibration_error
+from training.metrics import Estimate, Resampler, auc, bins_of, calibration_error, wilson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,15 +154,12 @@ def reliability(happened: Array, p: Array, bins: int = 10) -> tuple[Array, Array
     for part in np.array_split(order, bins):
         if not len(part):
             continue
-        n, share = len(part), happened[part].mean()
-        z = 1.96
-        middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        counts.append(n)
+        share = wilson(float(happened[part].sum()), len(part))
+        counts.append(share.n)
         promised.append(p[part].mean())
-        came.append(share)
-        low.append(min(middle - half, share))
-        high.append(max(middle + half, share))
+        came.append(share.value)
+        low.append(share.low)
+        high.append(share.high)
     return np.array(promised), np.array(came), np.array(low), np.array(high), np.array(counts)
 
 
@@ -198,7 +195,10 @@ def slices_of(table: pd.DataFrame, encoder: Encoder, wanted: Array) -> dict[str,
 def by_slice(
     judged: Judged, probabilities: Array, slices: Mapping[str, Array]
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """For every value of every slice with 300 attempts or more: size, success share, promised share, log loss, AUC."""
+    """For every value of every slice with 300 attempts or more: size, success share, promised share, log loss, Brier score, AUC.
+
+    `promised_share` and `success_brier` are the values alone of `promised` and `brier`.
+    """
     for name, values in slices.items():
         for value in sorted({str(v) for v in values}):
             mask = values == value
@@ -206,15 +206,18 @@ def by_slice(
                 continue
             mine, told = judged.part(mask), probabilities[mask]
             p, happened = told[:, 0], mine.success
+            promised, brier = mine.all.mean(p), mine.all.mean((p - happened) ** 2)
             yield (
                 name,
                 value,
                 {
                     "attempts": int(mask.sum()),
                     "success_share": mine.all.mean(happened.astype(float)),
-                    "promised_share": float(p.mean()),
+                    "promised_share": promised.value,
+                    "promised": promised,
                     "success_log_loss": mine.all.mean(mine.success_losses(told)),
-                    "success_brier": float(brier(happened, p)),
+                    "success_brier": brier.value,
+                    "brier": brier,
                     "success_auc": mine.all.estimate(_ranked(happened, p)),
                 },
             )

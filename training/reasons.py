@@ -26,6 +26,7 @@ from models.conformal import least_by_category, named, standing
 from models.diagnosis import by_code, read_evidence
 from models.heads import Calibration
 from training.fit import Fitted
+from training.metrics import wilson
 from training.settings import TrainSettings
 from training.split import Split
 
@@ -129,11 +130,12 @@ _CODES = ("code_scheme", "response_code", "advice_code", "trans_status", "trans_
 
 @dataclass(frozen=True)
 class _Told:
-    """Failures as a head told them, (n, n_classes), with their standing, category and what codes settled, (n,)."""
+    """Failures as a head told them, (n, n_classes), with their standing, category, payment and what codes settled, (n,)."""
 
     probabilities: Array
     stands: Array
     category: Array
+    payment: Array
     settled: list[tuple[str, ...] | None]
 
     @classmethod
@@ -141,7 +143,7 @@ class _Told:
         settled = settled_by_code(data.table.iloc[rows], texts)
         truth = [data.encoder.vocabularies["reason"][code] for code in data.rows.reason[rows].tolist()]
         category = np.array(CATEGORIES, object)[data.outcome[rows] - 1]
-        return cls(told, standing(classes, told, truth, settled), category, settled)
+        return cls(told, standing(classes, told, truth, settled), category, data.payment[rows], settled)
 
 
 def _by_others(data: Prepared, rows: Array, fitted: Fitted, settings: TrainSettings) -> Array:
@@ -184,7 +186,10 @@ def _told(data: Prepared, rows: Array, classes: tuple[str, ...]) -> tuple[Array,
 
 
 def _judged(least: Mapping[str, float], classes: Sequence[str], late: _Told) -> dict[str, Any]:
-    """Coverage of the sets, overall and by category of the true reason, and how many reasons they hold."""
+    """Coverage of the sets, overall and by category of the true reason, and how many reasons they hold.
+
+    `intervals` has the coverages again, each with its 95 % interval, for which the failures of a payment count as one.
+    """
     if not least or not len(late.stands):
         return {}
     known = reasons()
@@ -193,13 +198,21 @@ def _judged(least: Mapping[str, float], classes: Sequence[str], late: _Told) -> 
     over += late.probabilities[np.arange(len(over)), (first := named(classes, late.probabilities))] < asked[first]
     size = [n if left is None else len(left) for n, left in zip(over.tolist(), late.settled, strict=True)]
     held = late.stands >= np.array([least[name] for name in late.category.tolist()])
-    by = {name: late.category == name for name in CATEGORIES}
+    by = {name: mine for name in CATEGORIES if (mine := late.category == name).any()}
+
+    def share(mine: Array) -> dict[str, float]:
+        return wilson(float(held[mine].sum()), int(mine.sum()), len(np.unique(late.payment[mine]))).as_dict()
+
     return {
         "failures": len(held),
         "settled_by_codes": round(float(np.mean([left is not None for left in late.settled])), 4),
         "coverage": round(float(held.mean()), 4),
         "mean_size": round(float(np.mean(size)), 3),
-        "coverage_by_category": {name: round(float(held[mine].mean()), 4) for name, mine in by.items() if mine.any()},
+        "coverage_by_category": {name: round(float(held[mine].mean()), 4) for name, mine in by.items()},
+        "intervals": {
+            "coverage": share(np.ones(len(held), bool)),
+            "coverage_by_category": {name: share(mine) for name, mine in by.items()},
+        },
     }
 
 

@@ -13,14 +13,16 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.columns import columns
 from features.errors import BadInput
+from features.own import OwnColumn
 from training.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -50,12 +52,17 @@ class Origin:
     attempts: int
 
 
-def origin_of(data: str, query: str | None, mapping: str | None, table: pd.DataFrame) -> Origin:
-    """The origin of a checked table; the URL of a database is kept without its password."""
+def origin_of(
+    data: str, query: str | None, mapping: str | None, table: pd.DataFrame, own: Sequence[OwnColumn] = ()
+) -> Origin:
+    """The origin of a checked table; the URL of a database is kept without its password.
+
+    Columns beyond the contract's and the `own` ones, such as a champion's, are no part of what was learnt from.
+    """
     from training.tracking import without_password
 
     path = Path(data)
-    told = _hash_of_files(path) if path.exists() else _hash_of_table(table)
+    told = _hash_of_files(path) if path.exists() else _hash_of_table(table, own)
     mapped = _hash_of_files(Path(mapping)) if mapping else None
     where = str(path.resolve()) if path.exists() else without_password(data)
     return Origin(where, query, str(Path(mapping).resolve()) if mapping else None, told, mapped, len(table))
@@ -128,11 +135,13 @@ def _hash_of_files(path: Path) -> str:
     return whole.hexdigest()
 
 
-def _hash_of_table(table: pd.DataFrame) -> str:
+def _hash_of_table(table: pd.DataFrame, own: Sequence[OwnColumn]) -> str:
     import pandas as pd
 
-    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
-    return hashlib.sha256(",".join(table.columns).encode() + rows.tobytes()).hexdigest()
+    known = columns().keys() | {column.name for column in own}
+    learnt = table[[name for name in table.columns if name in known]]
+    rows = pd.util.hash_pandas_object(learnt, index=False).to_numpy()
+    return hashlib.sha256(",".join(learnt.columns).encode() + rows.tobytes()).hexdigest()
 
 
 def _commit() -> str:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from features.columns import Column
 from features.errors import BadInput, Fault
 from training.commands import overrides
 from training.console import progress
 from training.output import write_text
-from training.own import own_of_training
 from training.settings import TrainSettings, as_config, read_settings
+from training.spoken import signed
 
 if TYPE_CHECKING:
-    from training.train import Prepared
+    import pandas as pd
+
+    from training.engine import Engine
 
 __all__ = ["Source", "ablate", "backtest", "dry_run", "tune"]
 
@@ -41,31 +43,23 @@ def _settings(source: Source) -> TrainSettings:
     return read_settings(source.config, overrides(source.sets))
 
 
-def _read(source: Source, settings: TrainSettings, tell: Callable[[str], None], more: Sequence[Column] = ()) -> Any:
+@contextlib.contextmanager
+def _work(settings: TrainSettings, tell: Callable[[str], None]) -> Iterator[Engine]:
+    """Where a training would do its work, so that a table that is read in pieces there is so here."""
+    from training.engine import engine
+
+    with engine("local", None, settings, tell) as work:
+        yield work
+
+
+def _read(work: Engine, source: Source, *others: TrainSettings) -> pd.DataFrame:
     """The checked table."""
-    from features.attempts import read_attempts
     from training import tracking
     from training.train import check_enough
 
-    extra = own_of_training(settings)
-    names = {column.name for column in extra}
-    table = read_attempts(
-        source.data,
-        source.mapping,
-        now=datetime.now(UTC),
-        query=source.query,
-        for_training=True,
-        extra=(*extra, *(column for column in more if column.name not in names)),
-        progress=tell,
-    )
+    table = work.read(source.data, source.query, source.mapping, now=datetime.now(UTC), others=others)
     check_enough(table, tracking.without_password(source.data))
     return table
-
-
-def _prepared(table: Any, settings: TrainSettings) -> Prepared:
-    from training.train import prepare
-
-    return prepare(table, own=settings.own, mature_minutes=settings.mature_minutes)
 
 
 def _log(kind: str, found: Mapping[str, Any], draw: Callable[[], Any], metrics: Mapping[str, float]) -> None:
@@ -79,8 +73,7 @@ def _log(kind: str, found: Mapping[str, Any], draw: Callable[[], Any], metrics: 
     mlflow.log_dict(dict(found), f"{kind}.json")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{kind}.png")
-        save_picture(draw, path)
-        if path.is_file():
+        if save_picture(draw, path):
             mlflow.log_artifact(str(path))
 
 
@@ -94,8 +87,8 @@ def dry_run(source: Source) -> None:
     from training.dry_run import as_text, foreseen
 
     settings = _settings(source)
-    with progress("looking") as (tell, _):
-        table = _read(source, settings, tell)
+    with progress("looking") as (tell, _), _work(settings, tell) as work:
+        table = _read(work, source)
         where = tracking.store()
         found = foreseen(table, settings, tell)
     lines = as_text(found, settings)
@@ -110,6 +103,7 @@ def backtest(source: Source, against: Path | None, output: Path | None) -> None:
 
     import mlflow
 
+    from features.rows import Encoder
     from training import tracking
     from training.backtest import backtest as run
     from training.backtest import compare_folds, figures, told_as_text, verdict
@@ -117,11 +111,10 @@ def backtest(source: Source, against: Path | None, output: Path | None) -> None:
 
     settings = _settings(source)
     other = _alike(read_settings(against), settings) if against is not None else None
-    with progress("backtest") as (tell, far):
-        declared = [column.column for column in other.own] if other is not None else []
-        table = _read(source, settings, tell, declared)
+    with progress("backtest") as (tell, far), _work(settings, tell) as work:
+        table = _read(work, source, *([other] if other is not None else []))
         where = tracking.store()
-        data = _prepared(table, settings)
+        data = work.prepare(table)
         with tracking.run(settings) as active:
             mlflow.log_params(asdict(settings))
             told, folds = run(data, settings, tell)
@@ -130,7 +123,8 @@ def backtest(source: Source, against: Path | None, output: Path | None) -> None:
             difference = None
             if other is not None:
                 tell(f"the same folds, with the settings of {against}")
-                difference = compare_folds(data, told, run(_prepared(table, other), other, tell)[0], settings)
+                theirs = work.prepare(table, Encoder.fit(table, other.own))
+                difference = compare_folds(data, told, run(theirs, other, tell)[0], settings)
                 found["against"] = {"config": str(against), **difference.as_dict()}
                 far(1.0)
             for step, fold in enumerate(found["folds"]):
@@ -181,8 +175,8 @@ def ablate(source: Source, groups: str | None, output: Path | None) -> None:
     strange = [name for name in asked if name not in known]
     if strange:
         raise BadInput("--groups", [Fault("group", f"one of {', '.join(known)}", seen=name[:40]) for name in strange])
-    with progress("ablation") as (tell, far):
-        data = _prepared(_read(source, settings, tell), settings)
+    with progress("ablation") as (tell, far), _work(settings, tell) as work:
+        data = work.prepare(_read(work, source))
         where = tracking.store()
         with tracking.run(settings) as active:
             mlflow.log_params(asdict(settings))
@@ -195,7 +189,7 @@ def ablate(source: Source, groups: str | None, output: Path | None) -> None:
     for row in found:
         pooled, folds = row["difference"]["pooled"], row["difference"]["folds"]
         lines.append(
-            f"{row['group']:<16}{row['features']:>9}{_signed(pooled):>44}{_signed(folds):>30}  {row['verdict']}"
+            f"{row['group']:<16}{row['features']:>9}{signed(pooled, 5):>44}{signed(folds, 5):>30}  {row['verdict']}"
         )
     n = found[0]["difference"]["pooled"]["n"]
     lines.append(f"above zero: it is missed. {n:,} attempts, {settings.folds} blocks of time, 95 % intervals")
@@ -206,10 +200,6 @@ def ablate(source: Source, groups: str | None, output: Path | None) -> None:
         )
     lines.append(_where(where, active.info.run_id))
     print("\n".join(lines))  # noqa: T201
-
-
-def _signed(figure: Mapping[str, float]) -> str:
-    return f"{figure['value']:+.5f} [{figure['low']:+.5f}, {figure['high']:+.5f}]"
 
 
 def tune(source: Source, trials: int, timeout_s: float | None, storage: str | None, output: Path) -> None:
@@ -225,8 +215,8 @@ def tune(source: Source, trials: int, timeout_s: float | None, storage: str | No
     if trials < 1:
         raise BadInput("--trials", [Fault("trials", "1 or more", seen=str(trials))])
     settings = replace(_settings(source), select_below_rows=0)  # features are chosen once, in the training that follows
-    with progress("tuning") as (tell, far):
-        data = _prepared(_read(source, settings, tell), settings)
+    with progress("tuning") as (tell, far), _work(settings, tell) as work:
+        data = work.prepare(_read(work, source))
         where = tracking.store()
         study = open_study(storage or beside(os.environ["MLFLOW_TRACKING_URI"]), data, settings)
         before = len(study.trials)
@@ -317,10 +307,11 @@ def beside(tracking_uri: str) -> str:
 
 
 def _run_of(study: Any, settings: TrainSettings) -> Any:
-    """The run of a study: the one that it began in, if there is one."""
+    """The run of a study: the one that it began in, if there is one; else the one that `mlflow run` began, or a new one."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    begun = os.environ.pop("MLFLOW_RUN_ID", None)  # or each trial, too, would be logged into that run
     run_id = study.user_attrs.get("mlflow_run")
     if run_id is not None:
         try:
@@ -328,11 +319,9 @@ def _run_of(study: Any, settings: TrainSettings) -> Any:
         except MlflowException:
             run_id = None  # of another store: it goes on in a new run
     if run_id is None:
-        mlflow.set_experiment(settings.experiment)
-        run_id = (
-            mlflow.MlflowClient()
-            .create_run(mlflow.get_experiment_by_name(settings.experiment).experiment_id, run_name="tune")
-            .info.run_id
-        )
+        run_id = begun
+        if run_id is None:
+            experiment = mlflow.set_experiment(settings.experiment).experiment_id
+            run_id = mlflow.MlflowClient().create_run(experiment, run_name="tune").info.run_id
         study.set_user_attr("mlflow_run", run_id)
     return mlflow.start_run(run_id=run_id)

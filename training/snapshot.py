@@ -19,7 +19,7 @@ from features.kernel import PENDING
 from features.rows import Encoder, Rows
 from models.predictor import MATURE_US
 from training.drift import overdispersion
-from training.watched import BLOCK_US, DAY_US, DECILES, absent, mature, tally, watched
+from training.watched import BLOCK_US, DAY_US, DECILES, absent, codes_of, mature, own_values, tally, watched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def snapshot_of(trained: Trained) -> dict[str, Any]:
     rows = encoder.from_table(table)
     known = rows.resolved != PENDING
     late = int(np.quantile(rows.resolved[known] - rows.created[known], _LATE)) if known.any() else MATURE_US
-    maturity = max(MATURE_US, late)
+    maturity = max(MATURE_US, late, trained.data.mature_us)
     day = rows.created // DAY_US
     first, end = _whole_days(rows.created)
     kept: dict[str, Any] = {}
@@ -153,7 +153,8 @@ def coded_columns(table: pd.DataFrame, encoder: Encoder, rows: Rows) -> dict[str
     evidence = encoder.evidence_of_table(table)[:, -len(EVIDENCE_CODES) :]
     found = {name: rows.codes[:, place] for place, name in enumerate(RAW_CODES)}
     for place, name in enumerate(EVIDENCE_CODES):
-        found[name] = np.where(np.isnan(evidence[:, place]), -1, evidence[:, place]).astype(np.int64)
+        found[name] = codes_of(evidence[:, place])
+    found |= {own.name: codes_of(values) for own, values in own_values(encoder, rows) if own.kind == "categorical"}
     return {name: codes for name, codes in found.items() if name in table}
 
 

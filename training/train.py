@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,11 +39,12 @@ from training.reasons import fit_reasons, plausible_reasons, refit_reasons
 from training.select import choose_recipe
 from training.settings import TrainSettings
 from training.split import SLICES, Split, split_by_time
+from training.spoken import iso
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Prepared", "Trained", "check_enough", "fit_outcome_model", "learn", "prepare", "train"]
+__all__ = ["Prepared", "Trained", "check_enough", "fit_outcome_model", "learn", "prepare", "train", "without_features"]
 
 Array = npt.NDArray[Any]
 Tell = Callable[[str], None]
@@ -112,17 +112,29 @@ def prepare(
     By a new encoder, if none is given, with `own` columns. Outcomes are final after `mature_minutes`. `far` is told how many
     attempts are done.
     """
+    bare = without_features(table, encoder, own, mature_minutes=mature_minutes)
+    into = mapped(len(bare.rows), folder, len(bare.encoder.own)) if folder is not None else None
+    matrix = features_in_passing(bare.rows, bare.history, into=into, far=far)
+    return replace(bare, matrix=matrix)
+
+
+def without_features(
+    table: pd.DataFrame,
+    encoder: Encoder | None = None,
+    own: tuple[OwnColumn, ...] = (),
+    *,
+    mature_minutes: float = 0.0,
+) -> Prepared:
+    """What `prepare` gives, but for features: its matrix has no columns, and its history is empty."""
     if table["created_at"].is_monotonic_increasing:
         ordered = table.reset_index(drop=True)  # shares its columns
     else:
         ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
     encoder = encoder or Encoder.fit(ordered, own)
     rows = encoder.from_table(ordered)
-    history = History()
-    into = mapped(len(rows), folder, len(encoder.own)) if folder is not None else None
-    matrix = features_in_passing(rows, history, into=into, far=far)
     payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
-    return Prepared(ordered, encoder, rows, matrix, payment, history, round(mature_minutes * 60e6))
+    matrix = np.empty((len(rows), 0), np.float32)
+    return Prepared(ordered, encoder, rows, matrix, payment, History(), round(mature_minutes * 60e6))
 
 
 def train(table: pd.DataFrame, settings: TrainSettings, tell: Tell = lambda _: None) -> Trained:
@@ -183,6 +195,7 @@ def learn(
     about = {
         "rows": len(table),
         "refitted": refitted,
+        "mature_minutes": settings.mature_minutes,
     }
     artefact = Artefact(
         encoder=data.encoder,
@@ -418,7 +431,7 @@ def _report(
         "slices": {
             name: {
                 "attempts": int((split[name] & (outcome >= 0)).sum()),
-                "from": datetime.fromtimestamp(split.begins[place] / 1e6, UTC).isoformat(timespec="seconds"),
+                "from": iso(split.begins[place]),
             }
             for place, name in enumerate(SLICES)
         },

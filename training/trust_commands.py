@@ -13,6 +13,7 @@ from typing import Any
 
 from features.errors import ArtifactMismatch, BadInput
 from training.console import progress
+from training.own import read_for
 
 __all__ = ["champions", "monitor", "reproduce"]
 
@@ -45,22 +46,19 @@ def monitor(
 ) -> None:
     """`payrescue monitor`."""
     with progress("monitoring") as (tell, _):
-        from features.attempts import read_attempts
         from models.artefact import load
         from training import tracking
         from training.monitor import monitor as compare
         from training.monitor_output import lines, write
         from training.snapshot import FORMAT, SNAPSHOT
 
-        now = datetime.now(UTC)
-        table = read_attempts(data, mapping, now=now, query=query, progress=tell)
-        past = read_attempts(history, mapping, now=now, progress=tell) if history else None
         tracking.store()
         folder, version = tracking.folder_of(model)
         artefact = load(folder)
         kept = _read(folder / SNAPSHOT) if (folder / SNAPSHOT).is_file() else {}
         if kept.get("format") != FORMAT:
             raise BadInput("model", message=f"{model}: holds no {SNAPSHOT} of this version; train again to have one")
+        table, past = read_for([artefact], data, query, mapping, history, tell)
         name = f"version {version}" if version else model
         report = compare(artefact, kept, table, past=past)
         if output is not None:
@@ -74,12 +72,12 @@ def reproduce(run_id: str, data: str | None, mapping: str | None) -> None:
     """`payrescue reproduce`; exits with 1 where another artefact comes out."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with progress("reproducing") as (tell, _):
-        from features.attempts import read_attempts
         from models.artefact import save
         from training import tracking
+        from training.engine import engine
         from training.reproduce import artefact_hash, differences, environment, origin_of, settings_of
         from training.snapshot import SNAPSHOT, snapshot_of
-        from training.train import train
+        from training.train import check_enough, learn
 
         tracking.store()
         then = tracking.recorded(run_id)
@@ -87,19 +85,18 @@ def reproduce(run_id: str, data: str | None, mapping: str | None) -> None:
         source, mapped = data or origin["data"], mapping or origin["mapping"]
         if ":***@" in source:
             raise BadInput("reproduce", message=f"{source}: its password was not kept; want it by --data URL")
-        table = read_attempts(
-            source, mapped, now=datetime.now(UTC), query=origin["query"], for_training=True, progress=tell
-        )
-        here = origin_of(source, origin["query"], mapped, table)
         other = differences(then["environment"], environment())
-        for name, was, now in (
-            ("data", origin["sha256"], here.sha256),
-            ("mapping", origin["mapping_sha256"], here.mapping_sha256),
-        ):
-            if was != now:
-                other.insert(0, f"{name}: sha256 {str(was)[:12]} then, {str(now)[:12]} now")
-        trained = train(table, settings, tell)
-        with tempfile.TemporaryDirectory() as temporary:
+        with engine("local", None, settings, tell) as work, tempfile.TemporaryDirectory() as temporary:
+            table = work.read(source, origin["query"], mapped, now=datetime.now(UTC))
+            check_enough(table, tracking.without_password(source))
+            here = origin_of(source, origin["query"], mapped, table, settings.own)
+            for name, was, now in (
+                ("data", origin["sha256"], here.sha256),
+                ("mapping", origin["mapping_sha256"], here.mapping_sha256),
+            ):
+                if was != now:
+                    other.insert(0, f"{name}: sha256 {str(was)[:12]} then, {str(now)[:12]} now")
+            trained = learn(work.prepare(table), settings, tell, fit=work.fit)
             folder = Path(temporary, "model")
             save(trained.artefact, folder)
             tracking.add_to(folder, SNAPSHOT, snapshot_of(trained))

@@ -107,7 +107,8 @@ def search(
 
     def objective(trial: optuna.Trial) -> float:
         changes: dict[str, Any] = {name: _suggested(trial, name, one) for name, one in SPACE.items()}
-        tried = replace(settings, **changes)
+        # What the search may name is narrower than what settings may be
+        tried = settings if _GIVEN in trial.user_attrs else replace(settings, **changes)
         found: list[float] = []
         for number, told in enumerate(told_by_folds(data, tried, folds)):
             found.append(float(losses(data, told).mean()))

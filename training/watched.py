@@ -16,12 +16,24 @@ import numpy.typing as npt
 from features.columns import OUTCOMES
 from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, RAW_CODES, RAW_NUMBERS, features
 from features.kernel import PENDING
+from features.own import OwnColumn
 from features.rows import Encoder, Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["BLOCK_US", "DAY_US", "DECILES", "Watched", "absent", "mature", "tally", "watched"]
+__all__ = [
+    "BLOCK_US",
+    "DAY_US",
+    "DECILES",
+    "Watched",
+    "absent",
+    "codes_of",
+    "mature",
+    "own_values",
+    "tally",
+    "watched",
+]
 
 Array = npt.NDArray[Any]
 
@@ -84,6 +96,12 @@ def watched(
     coded = {name: _coded(table, name, rows.codes[:, place], encoder) for place, name in enumerate(RAW_CODES)}
     for name, (bins, named) in coded.items():
         yield Watched(name, labels[name], "features", named, bins, every)
+    for own, values in own_values(encoder, rows):
+        if own.kind == "numeric":
+            yield number(own.name, own.label, "features", values, every)
+        else:
+            bins, named = _coded(table, own.name, codes_of(values), encoder)
+            yield Watched(own.name, own.label, "features", named, bins, every)
     yield Watched(
         "customer_id",
         "whether the customer is told",
@@ -96,8 +114,7 @@ def watched(
     evidence = encoder.evidence_of_table(left)
     yield number("duration_s", "how long attempts take, s", "evidence", rows.duration[matured], matured)
     for place, name in enumerate(EVIDENCE_CODES, start=evidence.shape[1] - len(EVIDENCE_CODES)):
-        told = np.where(np.isnan(evidence[:, place]), -1, evidence[:, place]).astype(np.int64)
-        bins, named = _coded(left, name, told, encoder)
+        bins, named = _coded(left, name, codes_of(evidence[:, place]), encoder)
         yield Watched(name, name.replace("_", " "), "evidence", named, bins, matured)
     ended = np.array([*OUTCOMES, "unclassified", "pending"])
     outcome = np.where(rows.outcome[matured] < 0, len(ended) - 1, rows.outcome[matured])
@@ -115,6 +132,18 @@ def watched(
         )
     delay = np.where(rows.resolved[matured] == PENDING, np.nan, (rows.resolved[matured] - rows.created[matured]) / 1e6)
     yield number("delay_s", "time until an outcome is known, s", "delay", delay, matured)
+
+
+def own_values(encoder: Encoder, rows: Rows) -> Iterator[tuple[OwnColumn, Array]]:
+    """The merchant's own columns, each with the values or codes of the rows, shape (n,), NaN where missing or never seen."""
+    theirs = rows.own if rows.own is not None else np.empty((len(rows), 0))
+    return zip(encoder.own, theirs.T, strict=True)
+
+
+def codes_of(values: Array) -> Array:
+    """Codes as integers, −1 for NaN."""
+    codes: Array = np.where(np.isnan(values), -1, values).astype(np.int64)
+    return codes
 
 
 def _edges(name: str, known: Array) -> list[float]:

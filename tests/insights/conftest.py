@@ -11,6 +11,7 @@ import pytest
 from features.attempts import check_attempts
 from features.columns import CATEGORIES
 from features.history import History, features_in_passing
+from features.own import OwnColumn
 from features.rows import Encoder
 from insights.frame import frame_of
 from insights.model_told import ModelTold
@@ -59,11 +60,10 @@ def head(matrix, answer, classes, columns):
     )
 
 
-@pytest.fixture(scope="session")
-def artefact(table):
+def small_model(table, own=()):
     """A small model of all stages and reasons, made at once: a training takes half a minute."""
     ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
-    encoder, history = Encoder.fit(ordered), History()
+    encoder, history = Encoder.fit(ordered, own), History()
     rows = encoder.from_table(ordered)
     matrix = features_in_passing(rows, history)
     known, every = rows.outcome >= 0, list(range(matrix.shape[1]))
@@ -80,6 +80,30 @@ def artefact(table):
         code_text=None, ways={}, about={"trained_at": "2026-10-19T08:00:00+00:00", "rows": len(table)},
         window={"from": int(rows.created.min()), "until": int(rows.created.max()), "judged_from": int(rows.created[-500])},
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def artefact(table):
+    return small_model(table)
+
+
+OWN = (
+    OwnColumn("wobble", "a number that success rises with", "points", "amount", "numeric"),
+    OwnColumn("tier", "tier of the loyalty programme", "category", "customer", "categorical"),
+)
+
+
+@pytest.fixture(scope="session")
+def with_own(table):
+    """The attempts with two columns of the merchant's own, one of which tells much of what became of them."""
+    rng = np.random.default_rng(4)
+    wobble = rng.normal((table["outcome"] == "success").to_numpy(float) * 2.0, 1.0)
+    return table.assign(wobble=wobble, tier=pd.Categorical(rng.choice(["gold", "silver"], len(table))))
+
+
+@pytest.fixture(scope="session")
+def own_artefact(with_own):
+    return small_model(with_own, OWN)
 
 
 def figure(value, n=1054):

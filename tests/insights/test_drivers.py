@@ -14,6 +14,7 @@ from insights.drivers import drivers
 from insights.drivers_asked import asked, known
 from insights.drivers_curves import stretches
 from insights.drivers_said import contributions, log_odds
+from insights.opportunities_firsts import first_attempts
 from training.settings import TrainSettings
 from training.simulator import simulate
 from training.train import train
@@ -150,3 +151,25 @@ def test_a_feature_with_many_values_has_a_stretch_for_the_others():
     found = stretches(feature, values, tuple(f"bank {k}" for k in range(12)))
     assert [one.label for one in found][-2:] == ["others", None]
     assert sum(int(one.of(values).sum()) for one in found) == len(values)
+
+
+def test_a_merchant_s_own_columns_are_drivers_like_any_other(with_own, own_artefact):
+    found = drivers(with_own, own_artefact, np.random.default_rng(0))
+    for category in found.categories:
+        wobble = next(driver for driver in category.drivers if driver.feature == "wobble")
+        assert (wobble.label, wobble.unit, wobble.group) == ("a number that success rises with", "points", "amount")
+        assert len(wobble.curve) > 2
+        assert sum(group.shap.value for group in category.groups) == pytest.approx(1.0)
+
+
+def test_attempts_in_another_order_have_the_same_features_beside_the_same_outcomes(table, artefact):
+    ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
+    newest_first = ordered.iloc[::-1].reset_index(drop=True)
+    one, other = (known(attempts, artefact, np.random.default_rng(0)) for attempts in (ordered, newest_first))
+    assert one.created.tolist() == other.created.tolist()
+    np.testing.assert_array_equal(one.outcome, other.outcome)
+    np.testing.assert_array_equal(one.matrix, other.matrix)
+    first, again = (first_attempts(attempts, artefact) for attempts in (ordered, newest_first))
+    assert first.table["attempt_id"].tolist() == again.table["attempt_id"].tolist()
+    np.testing.assert_array_equal(first.matrix, again.matrix)
+    np.testing.assert_array_equal(first.success, again.success)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from features.definitions import feature_names
+from features.own import OwnColumn, all_features
 from insights.opportunities_covariates import covariates, design
 from insights.opportunities_evidence import is_randomised
 from insights.opportunities_robust import Question, gain, naive, weigh
@@ -105,6 +106,21 @@ def test_what_a_change_moves_along_is_no_covariate():
     assert {"method", "auth_steps", "issuer"} <= of_route
     assert not {"method", "auth_flow", "card_brand", "issuer"} & of_steps
     assert {"country", "prior_payments", "channel"} <= of_steps
+
+
+def test_own_columns_are_compared_by_unless_they_belong_to_what_changes():
+    own = tuple(
+        OwnColumn(f"my_{group}", f"my {group}", "-", group, "numeric") for group in ("customer", "route", "method")
+    )
+    names = [feature.name for feature in all_features(own)]
+    found = {
+        column: {names[place] for place in covariates({column}, own)} for column in ("route", "form_errors", "my_route")
+    }
+    assert found["route"] & {one.name for one in own} == {"my_customer", "my_method"}
+    assert found["form_errors"] >= {one.name for one in own}
+    assert "my_route" not in found["my_route"]
+    matrix = np.random.default_rng(0).normal(size=(200, len(names))).astype(np.float32)
+    assert design(matrix, [len(names) - 1], own).shape[1] >= 1
 
 
 def test_covariates_are_standardised_and_tell_what_is_missing():

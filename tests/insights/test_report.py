@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from features.attempts import check_attempts
+from insights.commands import ReportAsked, write_report
+from insights.model_told import ModelTold
 from insights.pages import MOST_BYTES, PAGES, file_of
 from insights.texts import LANGUAGES, Text
 
@@ -194,3 +196,12 @@ def test_no_cell_for_machines_is_a_formula(made):
     routes = set(told["value"][told["segment"] == "route"])
     assert {f"'{name}" for name in names[:4]} | set(names[4:]) <= routes
     assert told["share_of_attempts"].dtype == float
+
+
+def test_a_report_reads_the_own_columns_of_its_model(with_own, own_artefact, tmp_path):
+    with_own.to_parquet(tmp_path / "attempts.parquet")
+    asked = ReportAsked(str(tmp_path / "attempts.parquet"), tmp_path / "pages")
+    write_report(asked, lambda: ModelTold("payrescue", "2", own_artefact))
+    told = pd.read_csv(tmp_path / "pages" / "drivers.csv")
+    assert "a number that success rises with" in set(told["label"])
+    assert "A number that success rises with" in said(tmp_path / "pages", "drivers")

@@ -14,6 +14,8 @@ from distributed import Client, LocalCluster
 import payrescue
 from features.attempt_batches import Batch, Seen, batches_of
 from features.errors import BadInput
+from features.kernel import N_FEATURES
+from features.own import OwnColumn, as_columns
 from models.artefact import save
 from models.tables import recommend_table, score_table
 from training.cluster import connected, owners_of, scan
@@ -21,7 +23,7 @@ from training.cluster_tables import recommend_on_cluster, score_on_cluster
 from training.cluster_train import Dask
 from training.fit import Recipe, fit_head, usable_columns
 from training.matrix import select
-from training.train import prepare
+from training.train import prepare, train
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -106,6 +108,57 @@ def test_scores_are_the_local_ones_with_a_past_and_without(client, source, shuff
     found = score_on_cluster(client, trained.artefact, str(tmp_path / "late.parquet"), None, source, now=NOW)
     asked = shuffled[late].reset_index(drop=True)
     pd.testing.assert_frame_equal(found, score_table(trained.artefact, asked, shuffled))
+
+
+OWN = (OwnColumn("wobble", "what success rises with", "points", "amount", "numeric"),)
+
+
+@pytest.fixture(scope="module")
+def of_a_merchant(table, settings, tmp_path_factory):
+    """Attempts with a column of the merchant's own, as a file and as a table, and a model that goes by it."""
+    told = table.head(1_500)
+    told = told.assign(wobble=np.arange(len(told)) % 7 + 20.0 * (told["outcome"] == "success").to_numpy())
+    path = tmp_path_factory.mktemp("merchant") / "attempts.parquet"
+    told.to_parquet(path, index=False, row_group_size=500)
+    declared = f"{{wobble: {{label: {OWN[0].label}, unit: points, group: amount, kind: numeric}}}}"
+    quick = replace(settings, max_rounds=5, own_columns=declared, refit_below_rows=0, curves_below_rows=0)
+    return str(path), told, train(told, quick).artefact
+
+
+def test_scores_and_recommendations_go_by_the_model_s_own_columns(client, of_a_merchant):
+    path, told, artefact = of_a_merchant
+    found = score_on_cluster(client, artefact, path, None, None, now=NOW)
+    pd.testing.assert_frame_equal(found, score_table(artefact, told))
+    assert not np.allclose(found["p_success"], score_table(artefact, told.drop(columns="wobble"))["p_success"])
+    last = told["attempt_id"].tail(30).to_list()
+    candidates = pd.DataFrame({"attempt_id": last, "candidate_id": last, "method": "card"})
+    found = recommend_on_cluster(client, artefact, path, None, None, candidates, now=NOW)
+    pd.testing.assert_frame_equal(found, recommend_table(artefact, told, candidates))
+
+
+def test_features_for_another_model_have_the_own_columns_of_that_model(
+    client, of_a_merchant, settings, tmp_path, monkeypatch
+):
+    path, told, artefact = of_a_merchant
+    monkeypatch.setattr("training.cluster_train.own_of_training", lambda _: as_columns(OWN))
+    work = Dask(client, settings, tmp_path, lambda _: None)
+    table = work.read(path, None, None, now=NOW)
+    np.testing.assert_array_equal(work.prepare(table, artefact.encoder).matrix, prepare(told, artefact.encoder).matrix)
+    assert work.prepare(table).matrix.shape[1] == N_FEATURES
+
+
+def test_parts_without_attempts_change_nothing(client, shuffled, trained, settings, tmp_path):
+    few = shuffled[shuffled["customer_id"] == shuffled["customer_id"].dropna().mode()[0]].reset_index(drop=True)
+    assert len(client.ncores()) > few["customer_id"].nunique() == 1
+    path = str(tmp_path / "few.parquet")
+    few.to_parquet(path, index=False)
+    found = score_on_cluster(client, trained.artefact, path, None, path, now=NOW)
+    pd.testing.assert_frame_equal(found, score_table(trained.artefact, few, few))
+    candidates = pd.DataFrame({"attempt_id": few["attempt_id"], "candidate_id": few["attempt_id"], "method": "card"})
+    found = recommend_on_cluster(client, trained.artefact, path, None, None, candidates, now=NOW)
+    pd.testing.assert_frame_equal(found, recommend_table(trained.artefact, few, candidates))
+    work = Dask(client, settings, tmp_path, lambda _: None)
+    np.testing.assert_array_equal(work.prepare(work.read(path, None, None, now=NOW)).matrix, prepare(few).matrix)
 
 
 @pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own store

@@ -54,6 +54,11 @@ def test_the_other_way_round_it_is_better(told):
     assert not [one for one in found if one.standing == "worse"]
 
 
+@pytest.mark.parametrize("setting", ["none", " none ", ""])
+def test_no_slice_at_all_can_be_guarded(setting):
+    assert guarded(setting) == ()
+
+
 def test_a_model_is_no_different_from_itself(told):
     judged, good, slices = told
     for one in compare_slices(judged, good, good, slices, seed=5):

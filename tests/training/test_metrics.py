@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, roc_auc_score
 from sklearn.metrics import log_loss as sklearn_log_loss
+from sklearn.metrics import roc_auc_score
 
-from training.metrics import Resampler, auc, binary_log_loss, brier, calibration_error, log_loss
+from training.metrics import Resampler, auc, binary_log_loss, calibration_error, log_loss
 
 
 @given(st.integers(0, 2**32 - 1), st.booleans())
@@ -19,7 +19,6 @@ def test_binary_metrics_equal_scikit_learns(seed, weighted):
     w = rng.integers(1, 4, 60).astype(float) if weighted else None
     assert auc(happened, p, w) == pytest.approx(roc_auc_score(happened, p, sample_weight=w))
     assert binary_log_loss(happened, p, w) == pytest.approx(sklearn_log_loss(happened, p, sample_weight=w))
-    assert brier(happened, p, w) == pytest.approx(brier_score_loss(happened, p, sample_weight=w))
 
 
 def test_log_loss_of_many_outcomes_equals_scikit_learns():

@@ -1,8 +1,10 @@
 """`payrescue monitor`: quiet weeks stay quiet, and what changes is seen, named, and told what to do about."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
@@ -12,7 +14,9 @@ import payrescue
 from features.attempts import check_attempts
 from features.errors import BadInput
 from models.artefact import save
+from models.tables import matrix_of
 from training.monitor import monitor
+from training.monitor_checks import predicted
 from training.monitor_output import gauges, lines, page, write
 from training.simulator import simulate
 from training.snapshot import snapshot_of
@@ -23,19 +27,26 @@ pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWar
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 WEEK = pd.Timedelta(days=7)
+OWN = (
+    "{basket_items: {label: items in the basket, unit: items, group: amount, kind: numeric}, "
+    "tier: {label: tier of the loyalty programme, group: customer, kind: categorical}}"
+)
 
 
 @pytest.fixture(scope="module")
 def weeks():
     """The attempts of some weeks of one market in which nothing changes, by the first week and the one after the last."""
     table = check_attempts(simulate(45_000, 43, days=182).attempts, now=NOW)
+    rng = np.random.default_rng(2)
+    tier = pd.Categorical(rng.choice(["gold", "silver"], len(table)), ["gold", "silver"])
+    table = table.assign(basket_items=rng.poisson(3.0, len(table)).astype(float), tier=tier)
     week = (table["created_at"] - table["created_at"].min().normalize()) // WEEK
     return lambda first, end: table[(week >= first) & (week < end)].reset_index(drop=True)
 
 
 @pytest.fixture(scope="module")
 def trained(weeks, settings):
-    found = train(weeks(0, 4), settings)
+    found = train(weeks(0, 4), replace(settings, own_columns=OWN))
     return found.artefact, json.loads(json.dumps(snapshot_of(found)))
 
 
@@ -118,6 +129,12 @@ CHANGES = {
     "a column that is gone": (
         lambda table: table.drop(columns="form_seconds"), "features", "", "(missing): 100.0 %",
     ),
+    "a merchant's own number that grows": (
+        lambda table: table.assign(basket_items=table["basket_items"] + 2.0), "features", "not yet", "items in the basket",
+    ),
+    "a merchant's own category with a new value": (
+        changed("tier", lambda tier, table: tier.mask(table.index % 3 == 0, "platinum")), "unknown values", "yes", "platinum",
+    ),
     "customers who give up more often": (
         changed("outcome", lambda outcome, table: outcome.mask((outcome == "success") & gives_up(table), "user_abandonment")),
         "calibration", "yes", "success came in",
@@ -149,6 +166,30 @@ def test_a_week_that_begins_where_the_model_s_past_ends_needs_no_history(trained
     report = monitor(*trained, week)
     assert report.notes == []
     assert {check.family for check in report.checks} == {check.family for check in quiet.checks}
+
+
+def test_a_week_that_begins_before_the_model_s_past_ends_is_told_as_with_all_of_that_past(trained, weeks):
+    artefact, kept = trained
+    table = pd.concat([weeks(3, 4).tail(60), weeks(4, 5)], ignore_index=True)
+    rows = artefact.encoder.from_table(table)
+    assert rows.created.min() < artefact.history.until
+    every = np.ones(len(table), bool)
+    ours, carried = predicted(artefact, table, rows, every, None, kept["maturity_us"])
+    theirs, wanted = predicted(artefact, table, rows, every, weeks(0, 4), kept["maturity_us"])
+    assert ours.sum() > 0.95 * len(weeks(4, 5))
+    assert not (ours & ~theirs).any()
+    np.testing.assert_allclose(carried, wanted[ours[theirs]], atol=1e-9)
+    empty = artefact.outcome_model().outcome_probability(matrix_of(artefact, table, table.head(1))[ours])
+    assert np.abs(empty - carried).max() > 0.1
+    report = monitor(*trained, table)
+    assert report.alarms == []
+    assert "without the 60 attempts that the model has learnt from" in report.notes[0]
+
+
+def test_attempts_that_the_model_has_learnt_from_do_not_judge_it(trained, weeks):
+    report = monitor(*trained, weeks(2, 4))
+    assert "calibration" not in {check.family for check in report.checks}
+    assert "the model has learnt from" in report.notes[0]
 
 
 def test_too_few_attempts_are_refused(look, week):

@@ -31,8 +31,25 @@ def test_a_training_says_how_often_its_sets_hold_the_truth(trained):
     said = trained.report["plausible"]
     assert 0.8 <= said["coverage"] <= 0.98
     assert set(said["coverage_by_category"]) == set(CATEGORIES)
+    kept = said["intervals"]
+    for share, interval in (
+        (said["coverage"], kept["coverage"]),
+        *((share, kept["coverage_by_category"][name]) for name, share in said["coverage_by_category"].items()),
+    ):
+        assert interval["value"] == pytest.approx(share, abs=1e-4)
+        assert 0.0 <= interval["low"] <= interval["value"] <= interval["high"] <= 1.0
+        assert interval["low"] < interval["high"]
+    assert kept["coverage"]["n"] == said["failures"] == sum(one["n"] for one in kept["coverage_by_category"].values())
     assert 0.2 < said["settled_by_codes"] < 0.6
     assert 1.0 <= said["mean_size"] < 4.0
+
+
+def test_what_is_promised_in_a_slice_has_an_interval(trained):
+    for row in trained.report["by_slice"]:
+        for name, value in (("promised", row["promised_share"]), ("brier", row["success_brier"])):
+            assert row[name]["value"] == value
+            assert row[name]["low"] < value < row[name]["high"]
+            assert row[name]["n"] == row["attempts"]
 
 
 def test_of_fresh_failures_the_refitted_head_s_sets_hold_the_truth_as_often_as_promised(trained):

@@ -3,9 +3,11 @@
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from features.errors import BadInput
+from features.own import OwnColumn
 from models.artefact import save
 from training.reproduce import artefact_hash, differences, environment, origin_of, record, settings_of
 from training.settings import TrainSettings
@@ -72,6 +74,16 @@ def test_the_origin_of_a_database_is_the_table_it_gave_without_its_password(few)
     one, other = origin_of(url, "select 1", None, few), origin_of(url, "select 1", None, few.head(10))
     assert "secret" not in one.data
     assert one.sha256 == origin_of(url, "select 1", None, few.copy()).sha256 != other.sha256
+
+
+def test_the_origin_of_a_database_is_what_was_learnt_from_whatever_else_was_read(few):
+    def origin(table, own=()):
+        return origin_of("sqlite:///shop.db", "select 1", None, table, own).sha256
+
+    wide = few.assign(tier=np.arange(float(len(few))))
+    own = (OwnColumn("tier", "a tier", "-", "customer", "numeric"),)
+    assert origin(wide) == origin(few)
+    assert origin(wide, own) != origin(few, own)
 
 
 def test_what_a_run_records_is_json_and_gives_the_settings_back(few, quick, folders):

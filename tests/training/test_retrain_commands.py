@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import payrescue
 from training.retrain_commands import beside
 from training.settings import read_settings
+from training.train import prepare
 
 QUICK = (
     "max_rounds=8",
@@ -71,6 +72,32 @@ def test_an_own_column_that_the_data_has_not_is_named(give, folder):
     assert "level: want this column, which is missing" in give("train", "--config", "other.yaml", "--dry-run", code=2)
 
 
+def test_a_dry_run_of_more_than_memory_holds_makes_features_of_the_latest_alone(give, monkeypatch):
+    made = []
+
+    def few(table, *given, **named):
+        made.append(len(table))
+        return prepare(table, *given, **named)
+
+    monkeypatch.setattr("training.dry_run._MOST_PROBED", 1200)
+    monkeypatch.setattr("training.dry_run.prepare", few)
+    said = give("train", "--config", "c.yaml", "--dry-run", "--set", "stream_above_rows=1000")
+    assert made == [1200]
+    assert "by the latest 1,200 attempts" in said
+    whole = give("train", "--config", "c.yaml", "--dry-run")
+    of_time = [line for line in whole.splitlines() if line.startswith(("attempts:", "outcomes:", "  fit", "  test"))]
+    assert len(of_time) == 4
+    assert set(of_time) <= set(said.splitlines())
+
+
+def test_an_ablation_of_more_than_memory_holds_tells_what_one_in_memory_does(give, folder):
+    for name, rows in (("memory", 10_000), ("file", 1_000)):
+        sets = ("--set", f"stream_above_rows={rows}", "--set", "max_rounds=3")
+        give("ablate", "--config", "c.yaml", "--groups", "form", "--output", f"{name}.json", *sets)
+    memory, file = ((folder / f"{name}.json").read_text() for name in ("memory", "file"))
+    assert memory == file
+
+
 def test_a_backtest_against_other_settings_is_printed_written_and_logged(give, folder):
     (folder / "b.yaml").write_text("max_rounds: 2\nselect_below_rows: 0\nleave_out: group:history\n")
     said = give("backtest", "--config", "c.yaml", "--against", "b.yaml", "--output", "bt.json")
@@ -93,13 +120,18 @@ def test_an_ablation_is_printed_written_and_logged(give, folder):
     assert "want one of customer" in give("ablate", "--groups", "weather", code=2)
 
 
-def test_a_search_ends_with_a_file_that_train_takes_and_goes_on_in_its_run(give, folder):
+def test_a_search_ends_with_a_file_that_train_takes_and_goes_on_in_its_run(give, folder, monkeypatch):
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
+    began = mlflow.MlflowClient().create_run(mlflow.set_experiment("payrescue").experiment_id)
+    monkeypatch.setenv("MLFLOW_RUN_ID", began.info.run_id)  # as `mlflow run` does
     said = give("tune", "--trials", "1")
     assert "1 trials finished" in said
     assert (folder / "optuna.db").is_file()
     give("tune", "--trials", "2", "--output", "found.yaml")
     client, runs = runs_of(folder, "tune")
-    assert len(runs) == 1
+    assert [run.info.run_id for run in runs] == [began.info.run_id]
     nested = runs_of(folder, "trial")[1]
     assert {run.data.tags["mlflow.parentRunId"] for run in nested} == {runs[0].info.run_id}
     assert len(nested) == 2

@@ -1,5 +1,6 @@
 """What is kept of a training, and what is watched: counts that add up, and nobody in them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 
 from features.attempts import check_attempts
+from features.own import OwnColumn
 from features.rows import Encoder
 from training import snapshot
 from training.simulator import simulate
@@ -51,6 +53,26 @@ def test_a_missing_value_a_rare_one_and_one_never_seen_have_bins_of_their_own(ma
     changed = table.assign(issuer=issuer.astype("category"))
     found = all_watched((changed, encoder, encoder.from_table(changed)))["issuer"]
     assert [found.labels[place] for place in found.bins[:2]] == ["(others)", "(missing)"]
+
+
+def test_own_columns_are_watched_and_their_new_values_are_seen(made):
+    table = made[0].assign(items=np.arange(900.0, 900.0 + len(made[0])), tier=pd.Categorical(["gold"] * len(made[0])))
+    own = (
+        OwnColumn("items", "items", "-", "form", "numeric"),
+        OwnColumn("tier", "a tier", "-", "customer", "categorical"),
+    )
+    encoder = Encoder.fit(table, own)
+    later = table.assign(tier=pd.Categorical(["platinum"] * len(table)))
+    found = all_watched((later, encoder, encoder.from_table(later)))
+    assert len(np.unique(found["items"].bins)) == 10
+    assert {found["tier"].labels[place] for place in found["tier"].bins} == {"(others)"}
+    assert (coded_columns(later, encoder, encoder.from_table(later))["tier"] == -1).all()
+
+
+def test_what_is_judged_is_as_old_as_the_training_waited_for(trained):
+    day = 86_400_000_000
+    patient = replace(trained, data=replace(trained.data, mature_us=3 * day))
+    assert snapshot.snapshot_of(patient)["maturity_us"] == 3 * day > snapshot.snapshot_of(trained)["maturity_us"]
 
 
 def test_a_column_that_is_not_there_is_missing(made):

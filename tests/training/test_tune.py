@@ -47,9 +47,13 @@ def search(study, data, settings, trials, **more):
 
 def test_the_settings_given_are_tried_first(study_at, data, settings, tried):
     search(study_at(), data, settings, 1)
-    assert {name: getattr(tried[0], name) for name in ("learning_rate", "num_leaves", "min_data_in_leaf")} == {
-        name: getattr(settings, name) for name in ("learning_rate", "num_leaves", "min_data_in_leaf")
-    }
+    assert tried == [settings]
+
+
+def test_settings_outside_of_what_is_searched_are_tried_as_they_are_given(study_at, data, settings, tried):
+    wide = replace(settings, num_leaves=200)
+    search(study_at(), data, wide, 1)
+    assert tried == [wide]
 
 
 def test_a_second_start_goes_on_and_tries_only_what_is_left(study_at, data, settings, tried):
