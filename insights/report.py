@@ -107,7 +107,6 @@ def report(sources: Sources, folder: Path, rng: np.random.Generator, tell: Tell 
     written.append(write_file(folder / "reasons.csv", _csv(failures.table()).encode()))
     written.append(write_file(folder / "drivers.csv", _csv(_frame(drivers_rows(driving), _DRIVERS)).encode()))
     written.append(write_file(folder / "opportunities.json", _json([one.as_dict() for one in proposed])))
-    tell(f"pages in {folder}")
     return written
 
 

@@ -295,7 +295,8 @@ def _tell_slices(slices: Sequence[Mapping[str, Any]]) -> list[str]:
     """The slices that got worse first, then the others."""
     worse = sum(one["standing"] == "worse" for one in slices)
     told = [
-        "by slice, log loss of success; intervals and verdicts adjusted for all slices together, at 5 %",
+        "by slice, log loss of success; for all slices together: intervals at 95 %, + and - by one-sided tests at 5 %",
+        "(these see a little more: a mark may stand where the interval just reaches zero)",
         f"  worse beyond noise (-): {worse} of {len(slices)}",
     ]
     for one in slices:
