@@ -20,7 +20,7 @@ import numpy.typing as npt
 from benchmarks.report import Figure, at_least, at_most, publish
 from features.attempts import check_attempts
 from insights.measure import Measure
-from insights.opportunities import Opportunity, compare, estimate, opportunities, ranked
+from insights.opportunities import Opportunity, compare, estimate, opportunities, promise, ranked
 from insights.opportunities_backlog import Hypothesis
 from insights.opportunities_firsts import Firsts, first_attempts
 from insights.opportunities_found import found
@@ -69,7 +69,7 @@ def judged(seed: int, story: str, payments: int = PAYMENTS) -> list[Judged]:
             if sides is None:
                 continue
             mine = sides.rows[sides.question.before & (sides.weighted.w > 0.0)]
-            made.append(estimate(firsts, one, sides, rng))
+            made.append((estimate(firsts, one, sides, rng), promise(firsts, one, ~judging, rng)))
             found_true[one.id] = float(np.nanmean((would[:, place] - was)[mine]))
     return [Judged(one, found_true[one.id]) for one in ranked(made)]
 

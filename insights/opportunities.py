@@ -31,7 +31,7 @@ from models.artefact import Artefact
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Compared", "Evidence", "Opportunity", "compare", "estimate", "opportunities", "ranked"]
+__all__ = ["Compared", "Evidence", "Opportunity", "compare", "estimate", "opportunities", "promise", "ranked"]
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -42,6 +42,7 @@ _MOST_ROWS = 50_000  # on each side: beyond that, an interval is as narrow as an
 _LEAST_REACHED, _FEWEST_LIKES = 0.1, 20.0
 _THIN, _UNEVEN = 0.9, 0.25
 _POWER, _ALPHA = 0.8, 0.05
+_Z = 1.959963984540054  # half a 95 % interval, in standard errors
 _BY_CHANCE = {"method", "route", "auth_flow"}  # what a policy with propensities chooses
 _CHECKS = {"auth_steps", "auth_flow", "auth_exemption"}
 
@@ -109,11 +110,13 @@ class Opportunity:
 def opportunities(
     attempts: pd.DataFrame, model: Artefact | None, backlog: Backlog | None, rng: np.random.Generator
 ) -> list[Opportunity]:
-    """The backlog of a checked table of attempts: first what checkout decides, then the largest sure gain.
+    """The backlog of a checked table of attempts: first what checkout decides, then what promises the largest gain.
 
-    Hypotheses are the backlog's own, and those that a third of the customers suggests, judged by the others. The model lends
-    its vocabularies, if there is one. Of a side with more than 50,000 attempts a sample is estimated from. Hypotheses of
-    one's own that nothing can be said about, for want of attempts on a side, are left out.
+    Hypotheses are the backlog's own, and those that a third of the customers suggests. That third also puts them into their
+    order, and the others judge them: whatever led by its estimate would owe some of its place to luck, and its interval hold
+    the truth less often than it says. The model lends its vocabularies, if there is one. Of a side with more than 50,000
+    attempts a sample is estimated from. Hypotheses of one's own that nothing can be said about, for want of attempts on a
+    side, are left out.
     """
     from threadpoolctl import threadpool_limits
 
@@ -126,13 +129,27 @@ def opportunities(
     streams = rng.spawn(len(asked))
     # Small matrices: threads of the linear algebra would wait for each other, here and in every other process
     with threadpool_limits(1), ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(partial(_estimated, firsts), asked, streams))
+        made = list(pool.map(partial(_estimated, firsts, ~judging), asked, streams))
     return ranked([one for one in made if one is not None])
 
 
-def _estimated(firsts: Firsts, asked: tuple[Hypothesis, Mask], rng: np.random.Generator) -> Opportunity | None:
+def _estimated(
+    firsts: Firsts, suggests: Mask, asked: tuple[Hypothesis, Mask], rng: np.random.Generator
+) -> tuple[Opportunity, float] | None:
+    """An opportunity, and what it promises by those who suggest."""
     sides = compare(firsts, *asked, rng)
-    return None if sides is None else estimate(firsts, asked[0], sides, rng)
+    if sides is None:
+        return None
+    return estimate(firsts, asked[0], sides, rng), promise(firsts, asked[0], suggests, rng)
+
+
+def promise(firsts: Firsts, asked: Hypothesis, suggests: Mask, rng: np.random.Generator) -> float:
+    """Payments that a hypothesis would turn, by the attempts `suggests` (n,): the estimate less its standard error."""
+    sides = compare(firsts, asked, suggests, rng)
+    if sides is None:
+        return 0.0
+    _, paid, reached = _gained(sides, firsts.paid, rng)
+    return (paid.value - (paid.value - paid.low) / _Z) * float(sides.before.sum()) * reached
 
 
 def _reworded(one: Hypothesis, backlog: Backlog) -> Hypothesis:
@@ -140,10 +157,10 @@ def _reworded(one: Hypothesis, backlog: Backlog) -> Hypothesis:
     return replace(one, change=words.get("change", one.change), effort=words.get("effort", one.effort))
 
 
-def ranked(made: Sequence[Opportunity]) -> list[Opportunity]:
-    """In their order: what checkout decides first, then by the payments that are sure to be gained."""
-    ordered = sorted(made, key=lambda one: ("ceiling" in one.warnings, -one.payments.low, one.id))
-    return [replace(one, rank=place) for place, one in enumerate(ordered, start=1)]
+def ranked(made: Sequence[tuple[Opportunity, float]]) -> list[Opportunity]:
+    """In their order: what checkout decides first, then by what each promises."""
+    ordered = sorted(made, key=lambda pair: ("ceiling" in pair[0].warnings, -pair[1], pair[0].id))
+    return [replace(one, rank=place) for place, (one, _) in enumerate(ordered, start=1)]
 
 
 @dataclass(frozen=True)
@@ -179,14 +196,9 @@ def estimate(firsts: Firsts, asked: Hypothesis, sides: Compared, rng: np.random.
     """What a hypothesis would gain, going by its two sides."""
     before, rows, question, weighted = sides.before, sides.rows, sides.question, sides.weighted
     plain_one = naive(question.before, firsts.success[rows])
-    per_month = float(before.sum()) * firsts.per_month
-    evidence: Evidence = "randomised" if sides.by_chance else "doubly robust"
-    if weighted.reached < _LEAST_REACHED or weighted.size < _FEWEST_LIKES:
-        evidence, made, paid = "association only", plain_one, naive(question.before, firsts.paid[rows])
-    else:
-        made = gain(question, weighted, firsts.success[rows], rng).measure
-        paid = gain(question, weighted, firsts.paid[rows], rng).measure
-        per_month *= weighted.reached
+    evidence, made, reached = _gained(sides, firsts.success, rng)
+    _, paid, _ = _gained(sides, firsts.paid, rng)
+    per_month = float(before.sum()) * firsts.per_month * reached
     rate = wilson(float(firsts.success[before].sum()), int(before.sum()))
     size = _size(rate.value, made.value)
     known = {feature.name: feature for feature in all_features(firsts.own)}.get(asked.driver)
@@ -216,6 +228,15 @@ def estimate(firsts: Firsts, asked: Hypothesis, sides: Compared, rng: np.random.
         own=asked.own,
         warnings=tuple(_warnings(asked, evidence, weighted, made)),
     )
+
+
+def _gained(sides: Compared, happened: Array, rng: np.random.Generator) -> tuple[Evidence, Measure, float]:
+    """What the change would add to the rate of what happened (n,), by which evidence, and to which share of the attempts."""
+    question, weighted = sides.question, sides.weighted
+    if weighted.reached < _LEAST_REACHED or weighted.size < _FEWEST_LIKES:
+        return "association only", naive(question.before, happened[sides.rows]), 1.0
+    evidence: Evidence = "randomised" if sides.by_chance else "doubly robust"
+    return evidence, gain(question, weighted, happened[sides.rows], rng).measure, weighted.reached
 
 
 def _some(rows: Array, rng: np.random.Generator) -> Array:

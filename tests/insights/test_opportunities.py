@@ -9,7 +9,7 @@ import pytest
 from benchmarks.opportunities import GATEWAYS, judged, share_that_hold
 from features.attempts import check_attempts
 from features.errors import BadInput
-from insights.opportunities import opportunities
+from insights.opportunities import opportunities, ranked
 from insights.opportunities_backlog import Backlog, Hypothesis, read_backlog
 from training.simulator import simulate
 
@@ -48,6 +48,11 @@ def test_what_checkout_decides_comes_before_what_happens_on_the_customer_s_side(
     ceiling = ["ceiling" in one.warnings for one in told]
     assert ceiling == sorted(ceiling)
     assert [one.rank for one in told] == list(range(1, len(told) + 1))
+
+
+def test_the_order_is_that_of_who_suggested_not_that_of_the_estimates(told):
+    modest, great = sorted(told[:2], key=lambda one: one.payments.low)
+    assert [one.id for one in ranked([(great, 1.0), (modest, 2.0)])] == [modest.id, great.id]
 
 
 def test_only_what_chance_chose_is_called_randomised(told):
