@@ -160,13 +160,16 @@ def test_any_text_can_be_asked_about(text: str) -> None:
     assert contains_card_number(text) in {True, False}
 
 
-@pytest.mark.parametrize(
-    "text", ["1" * 30_000, "x4111111111111" * 4_000, "4111 " * 6_000, ("x" * 90 + "4111111111111111") * 500]
-)
-def test_looking_takes_no_longer_than_the_text_is_long(text: str) -> None:
-    began = time.process_time()
-    contains_card_number(text)
-    assert time.process_time() - began < 0.5  # the square of its length would be tens of seconds
+@pytest.mark.parametrize("piece", ["1" * 30, "x4111111111111", "4111 ", "x" * 90 + "4111111111111111"])
+def test_a_text_of_eight_times_the_length_takes_far_less_than_the_square_of_it(piece: str) -> None:
+    def spent(text: str) -> float:
+        began = time.process_time()
+        contains_card_number(text)
+        return time.process_time() - began
+
+    short = piece * (6_000 // len(piece))
+    grown = [spent(short * 8) / spent(short) for _ in range(5)]
+    assert min(grown) < 24.0  # 8 is linear, 64 the square
 
 
 @pytest.mark.parametrize("name", ["cvv", "CVC2", "card_number", "Card Number", "cardNumber", "PAN", "security-code"])
