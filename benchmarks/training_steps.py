@@ -11,6 +11,7 @@ import os
 import resource
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
     """Attempts, seconds of each step and of LightGBM within them, and peak memory (MB) of this and of its largest child."""
     settings = TrainSettings(max_rounds=rounds)
     spent: dict[str, float] = {}
+    own, done = [0.0], threading.Event()
+    threading.Thread(target=_watch, args=(own, done), daemon=True).start()
     began = last = perf_counter()
     worked = process_time()
 
@@ -56,6 +59,7 @@ def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
             step("learning")
             tracking.track(trained, settings, str(data), run_id=active.info.run_id)
             step("tracking")
+    done.set()
     mine, child = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "attempts": len(table),
@@ -63,9 +67,17 @@ def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
         "lightgbm": sum(trees),
         "total": perf_counter() - began,
         "peak_mb": mine,
+        "own_mb": own[0],
         "worker_mb": child if name == "dask" else 0.0,
         "log_loss": trained.report["quality"]["model"]["success_log_loss"]["value"],
     }
+
+
+def _watch(most: list[float], stop: threading.Event) -> None:
+    """Keeps the most memory (MB) that was this process's own: pages of files the system takes back when others want them."""
+    while not stop.wait(0.05):
+        told = Path("/proc/self/status").read_text(encoding="ascii")
+        most[0] = max(most[0], float(told.partition("RssAnon:")[2].split()[0]) / 1024)
 
 
 def _say(text: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -66,6 +67,7 @@ class Local:
         far = pace("reading", rows, self._tell)
         table = read_in_batches(batches, names, now=now, for_training=True, extra=own, far=far)
         tell_ignored(data, table, self._tell)
+        _give_back()
         return table
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
@@ -76,13 +78,24 @@ class Local:
             return prepare(table, encoder, own, mature_minutes=mature, far=far)
         place = Path(tempfile.mkdtemp(dir=self._folder))
         self._tell(f"features of {len(table):,} attempts are kept in a file ({len(table) * 364 / 1e9:.1f} GB)")
-        return prepare(table, encoder, own, mature_minutes=mature, folder=place, far=far)
+        prepared = prepare(table, encoder, own, mature_minutes=mature, folder=place, far=far)
+        _give_back()
+        return prepared
 
     def fit(self, matrix: Any, answer: Any, classes: Sequence[str], *args: Any, **named: Any) -> Fitted:
         """Grows the trees of a head, as `fit_head` does, and says how far it is."""
         most = named.get("rounds") or self._settings.max_rounds
         far = pace(f"{classes[0]} head", most, self._tell, of="trees at most")
         return fit_head(matrix, answer, classes, *args, far=far, **named)
+
+
+def _give_back() -> None:
+    """Memory that is free, but that the allocators keep for the next who asks: of ten million attempts, some gigabytes."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # elsewhere than with glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def tell_ignored(data: str, table: pd.DataFrame, tell: Tell) -> None:
