@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,6 +80,9 @@ class Local:
         place = Path(tempfile.mkdtemp(dir=self._folder))
         self._tell(f"features of {len(table):,} attempts are kept in a file ({len(table) * 364 / 1e9:.1f} GB)")
         prepared = prepare(table, encoder, own, mature_minutes=mature, folder=place, far=far)
+        prepared = replace(
+            prepared, rows=replace(prepared.rows, keys=())
+        )  # the features are made: nobody looks back again
         _give_back()
         return prepared
 
@@ -86,7 +90,10 @@ class Local:
         """Grows the trees of a head, as `fit_head` does, and says how far it is."""
         most = named.get("rounds") or self._settings.max_rounds
         far = pace(f"{classes[0]} head", most, self._tell, of="trees at most")
-        return fit_head(matrix, answer, classes, *args, far=far, **named)
+        fitted = fit_head(matrix, answer, classes, *args, far=far, **named)
+        if len(answer) > self._settings.stream_above_rows:
+            _give_back()
+        return fitted
 
 
 def _give_back() -> None:
