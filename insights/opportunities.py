@@ -39,6 +39,7 @@ Mask = npt.NDArray[np.bool_]
 Evidence = Literal["randomised", "doubly robust", "association only"]
 
 _MOST_ROWS = 50_000  # on each side: beyond that, an interval is as narrow as anyone needs
+_MOST_TO_ORDER = 10_000  # on each side: enough to tell what comes before what
 _LEAST_REACHED, _FEWEST_LIKES = 0.1, 20.0
 _THIN, _UNEVEN = 0.9, 0.25
 _POWER, _ALPHA = 0.8, 0.05
@@ -145,7 +146,7 @@ def _estimated(
 
 def promise(firsts: Firsts, asked: Hypothesis, suggests: Mask, rng: np.random.Generator) -> float:
     """Payments that a hypothesis would turn, by the attempts `suggests` (n,): the estimate less its standard error."""
-    sides = compare(firsts, asked, suggests, rng)
+    sides = compare(firsts, asked, suggests, rng, _MOST_TO_ORDER)
     if sides is None:
         return 0.0
     _, paid, reached = _gained(sides, firsts.paid, rng)
@@ -175,15 +176,17 @@ class Compared:
     by_chance: bool
 
 
-def compare(firsts: Firsts, asked: Hypothesis, judging: Mask, rng: np.random.Generator) -> Compared | None:
-    """The two sides of a hypothesis, going by the attempts `judging` (n,); None where one has hardly any of them."""
+def compare(
+    firsts: Firsts, asked: Hypothesis, judging: Mask, rng: np.random.Generator, most: int = _MOST_ROWS
+) -> Compared | None:
+    """The two sides of a hypothesis, going by the attempts `judging` (n,), at most so many of each; None where one has hardly any."""
     segment = matches(firsts.table, asked.segment)
     before, after = segment & matches(firsts.table, asked.before), segment & matches(firsts.table, asked.after)
     after &= ~before
     judged = [np.flatnonzero(side & judging) for side in (before, after)]
     if min(map(len, judged)) < _FEWEST_LIKES:
         return None
-    rows = np.sort(np.concatenate([_some(side, rng) for side in judged]))
+    rows = np.sort(np.concatenate([_some(side, most, rng) for side in judged]))
     changed = {*asked.before, *asked.after}
     compared = design(firsts.matrix[rows], covariates(changed, firsts.own), firsts.own)
     question = Question.of(compared, before[rows], firsts.customer[rows], rng)
@@ -239,8 +242,8 @@ def _gained(sides: Compared, happened: Array, rng: np.random.Generator) -> tuple
     return evidence, gain(question, weighted, happened[sides.rows], rng).measure, weighted.reached
 
 
-def _some(rows: Array, rng: np.random.Generator) -> Array:
-    return rows if len(rows) <= _MOST_ROWS else rng.choice(rows, _MOST_ROWS, replace=False)
+def _some(rows: Array, most: int, rng: np.random.Generator) -> Array:
+    return rows if len(rows) <= most else rng.choice(rows, most, replace=False)
 
 
 def _by_chance(firsts: Firsts, changed: set[str], segment: Mask, before: Mask, after: Mask) -> bool:
