@@ -179,7 +179,7 @@ class Compared:
 def compare(
     firsts: Firsts, asked: Hypothesis, judging: Mask, rng: np.random.Generator, most: int = _MOST_ROWS
 ) -> Compared | None:
-    """The two sides of a hypothesis, going by the attempts `judging` (n,), at most so many of each; None where one has hardly any."""
+    """The two sides of a hypothesis, going by the attempts `judging` (n,), so many of each at most; None where hardly any are."""
     segment = matches(firsts.table, asked.segment)
     before, after = segment & matches(firsts.table, asked.before), segment & matches(firsts.table, asked.after)
     after &= ~before
