@@ -248,13 +248,17 @@ def _some(rows: Array, most: int, rng: np.random.Generator) -> Array:
 
 def _by_chance(firsts: Firsts, changed: set[str], segment: Mask, before: Mask, after: Mask) -> bool:
     """Whether a policy with logged propensities chose between the sides: nothing else changes, and its log adds up."""
+    import pandas as pd
+
     if not changed <= _BY_CHANCE:
         return False
     # Where the merchant charges by itself, other options may be open: what one side never has is no part of the draw
     recurring = firsts.numbers("recurring") == 1.0
     drawn = segment & (recurring if not before[~recurring].any() else ~recurring)
-    others = [np.unique(firsts.values(column), return_inverse=True)[1] for column in sorted(_BY_CHANCE - changed)]
-    options = np.unique(np.column_stack([np.zeros(len(firsts), np.int64), *others]), axis=0, return_inverse=True)[1]
+    options = np.zeros(len(firsts), np.int64)
+    for column in sorted(_BY_CHANCE - changed):
+        codes, names = pd.factorize(firsts.values(column))
+        options = options * len(names) + codes
     return is_randomised(firsts.propensity, drawn, before & drawn, after & drawn, options)
 
 
