@@ -26,6 +26,7 @@ from insights.opportunities_firsts import Firsts, first_attempts
 from insights.opportunities_found import ON_THE_CUSTOMER, found
 from insights.opportunities_robust import Question, Weighted, gain, naive, weigh
 from insights.opportunities_sides import in_words, matches
+from insights.rates import Z95
 from models.artefact import Artefact
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ _MOST_TO_ORDER = 10_000  # on each side: enough to tell what comes before what
 _LEAST_REACHED, _FEWEST_LIKES = 0.1, 20.0
 _THIN, _UNEVEN = 0.9, 0.25
 _POWER, _ALPHA = 0.8, 0.05
-_Z = 1.959963984540054  # half a 95 % interval, in standard errors
 _BY_CHANCE = {"method", "route", "auth_flow"}  # what a policy with propensities chooses
 _CHECKS = {"auth_steps", "auth_flow", "auth_exemption"}
 
@@ -150,7 +150,7 @@ def promise(firsts: Firsts, asked: Hypothesis, suggests: Mask, rng: np.random.Ge
     if sides is None:
         return 0.0
     _, paid, reached = _gained(sides, firsts.paid, rng)
-    return (paid.value - (paid.value - paid.low) / _Z) * float(sides.before.sum()) * reached
+    return (paid.value - (paid.value - paid.low) / Z95) * float(sides.before.sum()) * reached
 
 
 def _reworded(one: Hypothesis, backlog: Backlog) -> Hypothesis:
