@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ __all__ = ["History", "Looked", "features_in_passing", "features_of_request", "f
 Array = npt.NDArray[Any]
 
 _FIRST, _NONE = np.zeros(1, np.int64), np.empty(0, np.int64)
+_NO_SLOT = repeat(-1)
 _NEVER = kernel.PENDING
 _AT_ONCE = 250_000  # rows between two words on how far it is
 _SPARE = 1.5  # room that growing makes, so that the next names do not have everything copied again
@@ -164,7 +165,7 @@ class History:
 
     def copies(self, names: Collection[str]) -> tuple[Array, Array, Array]:
         """Copies of the slots of these names, in their order; an empty one for a name that has none."""
-        places = [self.slots.get(name, -1) for name in names]
+        places = [*map(self.slots.get, names, _NO_SLOT)]
         if len(self.times) == 0:
             new = self._empty(len(places))
             return new["sums"], new["times"], new["streaks"]
@@ -253,11 +254,12 @@ class Looked(NamedTuple):
 
 def look_up(past: Past, names: Sequence[Sequence[str | None]]) -> Looked:
     """Copies of the slots of rows whose names, in the order of KEYS, these are; None where a part that is needed is missing."""
-    found = [name for name in dict.fromkeys(chain.from_iterable(names)) if name is not None]
+    every = [*chain.from_iterable(names)]
+    found = [name for name in dict.fromkeys(every) if name is not None]
     sums, times, streaks = past.copies(found)
     numbered: dict[str | None, int] = dict(zip(found, range(len(found)), strict=True))
     numbered[None] = -1
-    keys = np.array([*map(numbered.__getitem__, chain.from_iterable(names))], np.int32)
+    keys = np.array([*map(numbered.__getitem__, every)], np.int32)
     return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
 
 
@@ -279,16 +281,17 @@ def features_of_request(
 
 
 def features_over(rows: Rows, looked: Looked, asked: Sequence[int], *, entered: Collection[int] = ()) -> Array:
-    """The same, of rows whose slots are `looked` up, and stay as they are."""
-    wanted = np.array(asked, np.int64)
-    order = rows.created[wanted].argsort(kind="stable") if len(asked) > 1 else _FIRST
+    """The same, of rows whose slots are `looked` up, and stay as they are; `asked` are the last rows, one after another."""
+    first, n = len(rows) - len(asked), len(rows)
+    wanted = np.arange(first, n)
+    order = rows.created[first:].argsort(kind="stable") if n - first > 1 else _FIRST
     past = looked.sums, looked.times, looked.streaks
     updates = _NONE
-    if len(rows) > len(asked) + len(entered):
+    if first > len(entered):
         # Oldest first already, so that this is the order of `by_resolution`; pending ones come last and are never met
-        updates = rows.resolved.argsort(kind="stable")
-        if entered:
-            updates = updates[~np.isin(updates, list(entered))]
+        resolved = rows.resolved[:first].tolist()
+        entering = [j for j in range(first) if j not in entered]
+        updates = np.array(sorted(entering, key=resolved.__getitem__), np.int64)
         past = looked.sums.copy(), looked.times.copy(), looked.streaks.copy()
     out = rows.room(wanted)
     kernel.sweep(wanted[order], order, updates, *rows.arrays(), looked.keys, *past, out)

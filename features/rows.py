@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from features.places import countries, currencies
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Counts", "Encoder", "Rows", "outcomes_of", "slot_names"]
+__all__ = ["Counts", "Encoded", "Encoder", "Rows", "outcomes_of", "slot_names"]
 
 Array = npt.NDArray[Any]
 Fields = Mapping[str, Any]
@@ -34,6 +35,9 @@ _SEPARATOR = "\x1f"
 _NAN = float("nan")
 _NO_NUMBERS = (_NAN,) * len(RAW_NUMBERS)
 _NO_CODES = (-1,) * len(RAW_CODES)
+_FIRST_NUMBER, _FIRST_CODE = RAW_NUMBERS.index("stored"), RAW_CODES.index("method")
+"""From here on, numbers and codes are those of the means: another way to pay leaves those before as they are."""
+_NUMBERS_OF_MEANS, _CODES_OF_MEANS = RAW_NUMBERS[_FIRST_NUMBER:], RAW_CODES[_FIRST_CODE:]
 MAX_CATEGORIES = 512
 """Values of one column that get a code of their own, the most frequent first; the others are told by their history."""
 
@@ -108,31 +112,55 @@ class Rows:
         return known
 
 
-def slot_names(fields: Fields) -> list[str | None]:
+def slot_names(fields: Fields) -> tuple[str | None, ...]:
     """Whose past an attempt looks at, in the order of KEYS; None where a part that is needed is missing.
 
     Spelt out, because a loop over KEYS takes three times as long; a test holds it to them.
     """
-    told = list(map(fields.get, _PARTS, _NO_PARTS))
-    try:
-        "".join(told)
-    except TypeError:  # None or NaN among them
-        told = [value if isinstance(value, str) else "" for value in told]
-    country, method, brand, issuer, route, flow, customer = told
-    return [
+    get = fields.get
+    many = _names_of_many(*map(get, _PARTS))
+    customer, method = get("customer_id"), get("method")
+    if not isinstance(customer, str) or not customer:
+        return many
+    with_method = f"customer_method\x1f{customer}\x1f{method}" if method and isinstance(method, str) else None
+    return *many[:5], f"customer\x1f{customer}", with_method, many[7]
+
+
+_PARTS = ("country", "method", "card_brand", "issuer", "route", "auth_flow")
+
+
+@lru_cache(maxsize=4096)  # the same few ways to pay come again and again; customers do not
+def _names_of_many(*parts: Any) -> tuple[str | None, ...]:
+    """The slots that many customers share; None for those of one customer."""
+    country, method, brand, issuer, route, flow = (part if isinstance(part, str) else "" for part in parts)
+    return (
         "all\x1f",
         f"issuer\x1f{issuer}" if issuer else None,
         f"route\x1f{route}" if route else None,
         f"method\x1f{country}\x1f{method}",
         f"issuer_route\x1f{issuer}\x1f{route}" if issuer and route else None,
-        f"customer\x1f{customer}" if customer else None,
-        f"customer_method\x1f{customer}\x1f{method}" if customer and method else None,
+        None,
+        None,
         f"way\x1f{country}\x1f{method}\x1f{brand}\x1f{route}\x1f{flow}",
-    ]
+    )
 
 
-_PARTS = ("country", "method", "card_brand", "issuer", "route", "auth_flow", "customer_id")
-_NO_PARTS = ("",) * len(_PARTS)
+class Encoded(NamedTuple):
+    """One attempt of a request: when it began (microseconds since 1970), and the rest as a row of `Rows` has it.
+
+    `ended` is when that was known, outcome, reason and duration. `slots` are the names that `slot_names` gives.
+    """
+
+    created: int
+    numbers: Sequence[float | None]
+    codes: Sequence[int]
+    reference: tuple[float, float, float]
+    slots: tuple[str | None, ...]
+    ended: tuple[int, int, int, float | None]
+    own: Sequence[float]
+
+
+_NOT_ENDED = (PENDING, -1, -1, None)
 
 
 @dataclass(frozen=True)
@@ -231,54 +259,84 @@ class Encoder:
     def _offset(self) -> dict[str, float]:
         return {code: hours * 3.6e9 for code, hours in countries().items()}
 
+    @cached_property
+    def _columns_of_means(self) -> list[dict[str | None, int]]:
+        return self._columns[_FIRST_CODE:]
+
+    def encode(self, fields: Fields, *, ended: bool = False) -> Encoded:
+        """One attempt of a request; what became of it is told only of one that has `ended`."""
+        get = fields.get
+        currency = get("currency", "")
+        return Encoded(
+            fields["created_at"],
+            [*map(get, RAW_NUMBERS, _NO_NUMBERS)],
+            [*map(dict.get, self._columns, map(get, RAW_CODES), _NO_CODES)],
+            (
+                self._scale.get(currency, 100.0),
+                self.usual_log2.get(currency, _NAN),
+                self._offset.get(get("country", ""), _NAN),
+            ),
+            slot_names(fields),
+            self._end_of(fields) if ended else _NOT_ENDED,
+            self._own_of(fields) if self.own else (),
+        )
+
+    def changed(self, one: Encoded, fields: Fields) -> Encoded:
+        """What an attempt that was encoded would be with the means and the moment of `fields`: the rest is as it was."""
+        get = fields.get
+        return Encoded(
+            fields["created_at"],
+            [*one.numbers[:_FIRST_NUMBER], *map(get, _NUMBERS_OF_MEANS, _NO_NUMBERS)],
+            [*one.codes[:_FIRST_CODE], *map(dict.get, self._columns_of_means, map(get, _CODES_OF_MEANS), _NO_CODES)],
+            one.reference,
+            slot_names(fields),
+            _NOT_ENDED,
+            self._own_of(fields) if self.own else (),
+        )
+
+    def _end_of(self, fields: Fields) -> tuple[int, int, int, float | None]:
+        get = fields.get
+        at = get("resolved_at")
+        return (
+            at if at is not None and at == at else PENDING,
+            _OUTCOME_CODES.get(get("outcome", ""), -1),
+            self.codes["reason"].get(get("reason", ""), -1),
+            get("duration_s"),
+        )
+
     def from_fields(self, attempts: Sequence[Fields], asked: Sequence[int]) -> Rows:
         """Rows of one request: the payment's earlier attempts, oldest first, then the `asked` ones, which come next.
 
         Each asked row is a thing that might be done next, so each has the last earlier attempt before it.
         """
-        n, first = len(attempts), len(attempts) - len(asked)
-        scale, usual, offset = self._scale.get, self.usual_log2.get, self._offset.get
-        columns = self._columns
-        numbers: list[float | None] = []
-        codes: list[int] = []
-        reference: list[float] = []
-        for fields in attempts:
-            get = fields.get
-            numbers += map(get, RAW_NUMBERS, _NO_NUMBERS)
-            codes += map(dict.get, columns, map(get, RAW_CODES), _NO_CODES)
-            currency = get("currency", "")
-            reference += (scale(currency, 100.0), usual(currency, _NAN), offset(get("country", ""), _NAN))
-        # What became of an asked row is never read, even where it is told
-        resolved, outcome, reason = [PENDING] * n, [-1] * n, [-1] * n
-        duration: list[float | None] = [None] * n
-        reasons = self.codes["reason"]
-        for j in range(first):
-            get = attempts[j].get
-            if (at := get("resolved_at")) is not None and at == at:
-                resolved[j] = at
-            outcome[j] = _OUTCOME_CODES.get(get("outcome", ""), -1)
-            reason[j] = reasons.get(get("reason", ""), -1)
-            duration[j] = get("duration_s")
-        created = [fields["created_at"] for fields in attempts]
-        previous = [*range(-1, first - 1), *[first - 1] * (n - first)]
+        first = len(attempts) - len(asked)
+        return self.rows_of([self.encode(fields, ended=i < first) for i, fields in enumerate(attempts)], len(asked))
+
+    def rows_of(self, attempts: Sequence[Encoded], asked: int) -> Rows:
+        """The same, of attempts that are encoded, of which the last so many are `asked`."""
+        n, first = len(attempts), len(attempts) - asked
+        created, numbers, codes, reference, _, ended, own = zip(*attempts, strict=True)
+        resolved, outcome, reason, duration = zip(*ended, strict=True)
+        previous = [*range(-1, first - 1), *[first - 1] * asked]
         # One array of each kind, then views into it: making an array costs more than what is in it
-        whole = np.array([created, resolved, outcome, reason, previous, [*range(n)]], np.int64)
-        real = np.array(numbers + reference + duration, np.float64)
-        rows = Rows(
+        whole = np.array([created, resolved, outcome, reason, previous, range(n)], np.int64)
+        every = chain.from_iterable
+        real = np.array([*every(numbers), *every(reference), *duration], np.float64)
+        end = n * len(RAW_NUMBERS)
+        return Rows(
             whole[0],
             whole[1],
             whole[2],
             whole[3],
             real[-n:],
-            real[: len(numbers)].reshape(n, -1),
-            np.array(codes, np.int32).reshape(n, -1),
-            real[len(numbers) : -n].reshape(n, -1),
+            real[:end].reshape(n, -1),
+            np.array([*every(codes)], np.int32).reshape(n, -1),
+            real[end:-n].reshape(n, -1),
             whole[4],
             whole[5],
+            (),
+            np.array(own, np.float64).astype(np.float32) if self.own else None,
         )
-        if self.own:
-            rows.own = np.array([self._own_of(fields) for fields in attempts], np.float64).astype(np.float32)
-        return rows
 
     def _own_of(self, fields: Fields) -> list[float]:
         """Own columns of one attempt; a value of another kind than was declared says nothing."""
@@ -313,9 +371,10 @@ class Encoder:
 
         They are what `History.enter` takes, as `from_table` makes them; no features are computed of them.
         """
-        rows = self.from_fields(attempts, ())
+        encoded = [self.encode(fields, ended=True) for fields in attempts]
+        rows = self.rows_of(encoded, 0)
         rows.previous = np.full(len(attempts), -1, np.int64)
-        rows.keys = tuple(_indexed(names) for names in zip(*map(slot_names, attempts), strict=True))
+        rows.keys = tuple(_indexed(names) for names in zip(*(one.slots for one in encoded), strict=True))
         return rows
 
     def from_table(self, table: pd.DataFrame) -> Rows:

@@ -32,9 +32,8 @@ FEW = 30
 _LEAST_MOVE = 0.02  # in log-odds: less than half a point of probability moves nobody
 _TINY = 1e-9
 _MONTH, _MONTH_US = 2, 2_592_000_000_000  # 30 days
-_WAY_AND_METHOD = [7, 3]
-_KEYS_READ = {"all": 0, "issuer": 1, "route": 2, "method": 3, "customer_method": 6}
-_PLACES_READ = [*_KEYS_READ.values()]
+_METHOD, _WAY = 3, 7
+_KEYS_READ = {"all": 0, "issuer": 1, "route": 2, "method": _METHOD, "customer_method": 6}
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "payment": (
@@ -82,27 +81,62 @@ class Asked(NamedTuple):
     model: Model
 
 
+class _Faded:
+    """What candidates look back on, in plain numbers: of each slot the month's outcomes, and how many attempts they are.
+
+    One by one, numbers are slow to come out of arrays, and each candidate needs but a few.
+    """
+
+    def __init__(self, looked: Looked) -> None:
+        month = looked.sums[:, _MONTH]
+        self.keys: list[list[int]] = looked.keys.tolist()
+        self.times: list[int] = looked.times.tolist()
+        self.outcomes: list[list[float]] = month.tolist()
+        self.attempts: list[float] = month.sum(axis=-1).tolist()
+        self.streaks = looked.streaks
+
+    def left(self, slot: int, at: int) -> float:
+        """How many attempts of a slot still count `at` that time (microseconds), fading by half in 30 days."""
+        return self.attempts[slot] * float(2.0 ** (min(self.times[slot] - at, 0) / _MONTH_US))
+
+
+class _SeenBy:
+    """The past of one candidate, read where somebody asks."""
+
+    def __init__(self, faded: _Faded, place: int) -> None:
+        self._faded, self._keys = faded, faded.keys[place]
+
+    def get(self, kind: str, /) -> Seen | None:
+        """Of what nothing was ever known there is nothing to say."""
+        faded, slot = self._faded, self._keys[_KEYS_READ[kind]]
+        if slot < 0 or not faded.times[slot]:
+            return None
+        return Seen(faded.outcomes[slot][0], faded.attempts[slot], int(faded.streaks[slot]))
+
+
+class _TriesBy:
+    """The payment's earlier tries, as one candidate's features count them."""
+
+    def __init__(self, row: Array) -> None:
+        self._row = row
+
+    def __getitem__(self, name: str, /) -> int:
+        return int(self._row[_tries_columns()[name]])
+
+
 class Chances(list[float]):
     """Success probabilities of candidates, that can say what they rest on."""
 
     def __init__(self, told: Sequence[float], asked: Asked) -> None:
         super().__init__(told)
-        self._asked = asked
+        self._asked, self._faded = asked, (faded := _Faded(asked.looked))
         self.evidence: list[str] = [
-            _evidence(way, method, attempt["method"])
-            for (way, method), attempt in zip(self._seen(), asked.attempts, strict=True)
+            # No part of these names can be missing
+            _evidence(faded.left(keys[_WAY], at), faded.left(keys[_METHOD], at), attempt["method"])
+            for keys, attempt in zip(faded.keys, asked.attempts, strict=True)
+            for at in (attempt["created_at"],)
         ]
         """In words, how many attempts that paid the same way (country, method, brand, route, authentication) were seen."""
-
-    def _seen(self) -> list[list[float]]:
-        """How many attempts of each candidate's way and of its method were seen, fading by half in 30 days."""
-        looked = self._asked.looked
-        pairs = looked.keys[:, _WAY_AND_METHOD].tolist()  # no part of these names can be missing
-        seen, times = looked.sums[:, _MONTH].sum(axis=-1).tolist(), looked.times.tolist()
-        return [
-            [seen[slot] * 2.0 ** (min(times[slot] - attempt["created_at"], 0) / _MONTH_US) for slot in pair]
-            for pair, attempt in zip(pairs, self._asked.attempts, strict=True)
-        ]
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
@@ -110,7 +144,7 @@ class Chances(list[float]):
         ours, theirs = asked.matrix[place], asked.matrix[against]
         differ = (ours != theirs) & ((ours == ours) | (theirs == theirs))
         members = _members(len(ours))
-        sides = self._sides(place, against)
+        sides = self._side(place), self._side(against)
         kinds = zip(_COLUMNS, (members & differ).any(axis=1).tolist(), strict=True)
         texts = [told_by(kind, *sides) if moved else None for kind, moved in kinds]
         told = [i for i, text in enumerate(texts) if text is not None]
@@ -122,26 +156,9 @@ class Chances(list[float]):
         order = sorted(range(len(moved)), key=lambda i: -moved[i])[:MOST_REASONS]
         return tuple(str(texts[told[i]]) for i in order if moved[i] > _LEAST_MOVE)
 
-    def _sides(self, *places: int) -> list[Side]:
-        asked, looked = self._asked, self._asked.looked
-        keys = looked.keys[list(places)][:, _PLACES_READ]
-        month = looked.sums[keys, _MONTH]
-        known = (keys, looked.times[keys], month[..., 0], month.sum(axis=-1), looked.streaks[keys])
-        # Of what nothing was ever known there is nothing to say
-        seen = [
-            {
-                kind: Seen(paid, everything, streak)
-                for kind, slot, at, paid, everything, streak in zip(_KEYS_READ, *told, strict=True)
-                if slot >= 0 and at
-            }
-            for told in zip(*(one.tolist() for one in known), strict=True)
-        ]
-        columns = _tries_columns()
-        tries = asked.matrix[list(places)][:, [*columns.values()]].astype(int).tolist()
-        return [
-            Side(asked.attempts[place], of_side, dict(zip(columns, counted, strict=True)))
-            for place, of_side, counted in zip(places, seen, tries, strict=True)
-        ]
+    def _side(self, place: int) -> Side:
+        asked = self._asked
+        return Side(asked.attempts[place], _SeenBy(self._faded, place), _TriesBy(asked.matrix[place]))
 
 
 def _log_odds(probability: float) -> float:

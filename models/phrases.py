@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 __all__ = ["KINDS", "Seen", "Side", "told_by"]
 
@@ -33,15 +33,26 @@ class Seen(NamedTuple):
         return self.succeeded / self.attempts
 
 
-class Side(NamedTuple):
-    """One of two candidates: the attempt that it would be; what is known of its past; the payment's earlier tries.
+class Pasts(Protocol):
+    """Past attempts, by what they are of."""
 
-    `seen` is by all, issuer, route, method and customer_method; `tries` by method, route and way.
-    """
+    def get(self, kind: str, /) -> Seen | None:
+        """By all, issuer, route, method or customer_method; None where nothing was ever known."""
+
+
+class Tries(Protocol):
+    """The payment's earlier tries, by what they have in common with a candidate."""
+
+    def __getitem__(self, name: str, /) -> int:
+        """By method, route or way."""
+
+
+class Side(NamedTuple):
+    """One of two candidates: the attempt that it would be; what is known of its past; the payment's earlier tries."""
 
     attempt: Row
-    seen: Mapping[str, Seen]
-    tries: Mapping[str, int]
+    seen: Pasts
+    tries: Tries
 
     @property
     def method(self) -> str:

@@ -14,7 +14,7 @@ from features.history import History, Looked, features_over, look_up
 from features.kernel import N_FEATURES
 from features.own import OwnColumn, as_columns
 from features.past import Past
-from features.rows import Encoder, slot_names
+from features.rows import Encoded, Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact
 from models.code_text import CodeText
@@ -97,12 +97,18 @@ def _as_known(past: Fields) -> Fields:
 
 
 class _Answered(NamedTuple):
-    """The attempt that was asked about last, its features, and what was told of it, if that has been."""
+    """The attempt that was asked about last, encoded with its earlier ones; its features, and what was told of it, if that has been.
+
+    `entered` are the places of those earlier ones that the past already holds.
+    """
 
     attempt: Mapping[str, Any]
     previous: Sequence[Mapping[str, Any]]
     past: Past
     until: int
+    encoded: Encoded
+    earlier: Sequence[Encoded]
+    entered: Sequence[int]
     matrix: npt.NDArray[np.float32]
     outcome: list[float] | None = None
 
@@ -205,9 +211,14 @@ class Predictor:
             return Chances((), Asked((), look_up(self._past, ()), nothing, self._model))
         at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
         known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
-        own = self.encoder.own
-        asked = [what_if(attempt, one, at, previous, own) for one in candidates]
-        matrix, looked = self._features(asked, attempt, known)
+        encoder, last = self.encoder, self._last[0]
+        if last is not None and last.attempt is not attempt:
+            last = None
+        ours = last.encoded if last is not None else encoder.encode(attempt)
+        earlier, entered = self._earlier(attempt, known, last)
+        asked = [what_if(attempt, one, at, previous, encoder.own) for one in candidates]
+        encoded = [*earlier, *[encoder.changed(ours, fields) for fields in asked]]
+        matrix, looked = self._features(encoded, len(asked), entered)
         found = self._success_of(matrix, attempt)
         return Chances(found, Asked(asked, looked._replace(keys=looked.keys[len(known) :]), matrix, self._model))
 
@@ -253,24 +264,40 @@ class Predictor:
             and last.until == until
         ):
             return last.matrix
-        matrix, _ = self._features([attempt], attempt, previous)
-        self._last[0] = _Answered(attempt, previous, past, until, matrix)
+        encoded = self.encoder.encode(attempt)
+        earlier, entered = self._earlier(attempt, previous, None)
+        matrix, _ = self._features([*earlier, encoded], 1, entered)
+        self._last[0] = _Answered(attempt, previous, past, until, encoded, earlier, entered, matrix)
         return matrix
 
+    def _earlier(
+        self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]], last: _Answered | None
+    ) -> tuple[list[Encoded], list[int]]:
+        """The earlier attempts, encoded, and the places of those that the past already holds: they do not enter it twice.
+
+        Those that were there when the attempt itself was asked about have been encoded then.
+        """
+        here = last is not None and last.past is self._past and last.until == self.history.until
+        kept = last.previous if last is not None and here else ()
+        encoded, entered = [], []
+        for i, past in enumerate(previous):
+            if last is not None and i < len(kept) and kept[i] is past:
+                encoded.append(last.earlier[i])
+                known = i in last.entered
+            else:
+                encoded.append(self.encoder.encode(_filled(attempt, past), ended=True))
+                known = self._past.has(past)
+            if known:
+                entered.append(i)
+        return encoded, entered
+
     def _features(
-        self,
-        asked: Sequence[Mapping[str, Any]],
-        attempt: Mapping[str, Any],
-        previous: Sequence[Mapping[str, Any]],
+        self, encoded: Sequence[Encoded], asked: int, entered: Sequence[int]
     ) -> tuple[npt.NDArray[np.float32], Looked]:
-        """The features of what is asked, and what the earlier attempts and what is asked look back on."""
-        attempts = [*(_filled(attempt, past) for past in previous), *asked]
-        places = range(len(previous), len(attempts))
-        rows = self.encoder.from_fields(attempts, places)
-        # What the past already holds does not enter it twice
-        entered = [i for i, one in enumerate(previous) if self._past.has(one)]
-        looked = look_up(self._past, [slot_names(fields) for fields in attempts])
-        return features_over(rows, looked, places, entered=entered), looked
+        """The features of the last so many, which are asked about, and what all of them look back on."""
+        rows = self.encoder.rows_of(encoded, asked)
+        looked = look_up(self._past, [one.slots for one in encoded])
+        return features_over(rows, looked, range(len(encoded) - asked, len(encoded)), entered=entered), looked
 
 
 def _filled(attempt: Mapping[str, Any], past: Mapping[str, Any]) -> Fields:
