@@ -6,6 +6,7 @@ that what serves equals what was trained on, bit for bit.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
@@ -169,7 +170,7 @@ class History:
         if len(self.times) == 0:
             new = self._empty(len(places))
             return new["sums"], new["times"], new["streaks"]
-        where = np.array(places, np.int64)
+        where = np.frombuffer(array("q", places), np.int64)
         sums, times, streaks = self.sums.take(where, 0), self.times.take(where), self.streaks.take(where)
         if -1 in places:
             unknown = where < 0
@@ -259,7 +260,7 @@ def look_up(past: Past, names: Sequence[Sequence[str | None]]) -> Looked:
     sums, times, streaks = past.copies(found)
     numbered: dict[str | None, int] = dict(zip(found, range(len(found)), strict=True))
     numbered[None] = -1
-    keys = np.array([*map(numbered.__getitem__, every)], np.int32)
+    keys = np.frombuffer(array("i", [*map(numbered.__getitem__, every)]), np.int32)
     return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
 
 

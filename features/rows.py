@@ -6,6 +6,7 @@ amount in each currency. Both roads, `from_table` and `from_fields`, look each v
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -148,19 +149,28 @@ def _names_of_many(*parts: Any) -> tuple[str | None, ...]:
 class Encoded(NamedTuple):
     """One attempt of a request: when it began (microseconds since 1970), and the rest as a row of `Rows` has it.
 
-    `ended` is when that was known, outcome, reason and duration. `slots` are the names that `slot_names` gives.
+    `ended` is when its outcome was known, that, and its reason. `slots` are the names that `slot_names` gives. Arrays of the
+    standard library: of so few values numpy makes one ten times as slowly.
     """
 
     created: int
-    numbers: Sequence[float | None]
-    codes: Sequence[int]
-    reference: tuple[float, float, float]
+    numbers: array[float]
+    codes: array[int]
+    reference: array[float]
     slots: tuple[str | None, ...]
-    ended: tuple[int, int, int, float | None]
+    ended: tuple[int, int, int]
+    duration: float
     own: Sequence[float]
 
 
-_NOT_ENDED = (PENDING, -1, -1, None)
+_NOT_ENDED = (PENDING, -1, -1)
+
+
+def _reals(values: list[Any]) -> array[float]:
+    try:
+        return array("d", values)
+    except TypeError:  # None among them
+        return array("d", [_NAN if value is None else value for value in values])
 
 
 @dataclass(frozen=True)
@@ -267,41 +277,39 @@ class Encoder:
         """One attempt of a request; what became of it is told only of one that has `ended`."""
         get = fields.get
         currency = get("currency", "")
+        there = (
+            self._scale.get(currency, 100.0),
+            self.usual_log2.get(currency, _NAN),
+            self._offset.get(get("country", ""), _NAN),
+        )
+        duration = get("duration_s") if ended else None
         return Encoded(
             fields["created_at"],
-            [*map(get, RAW_NUMBERS, _NO_NUMBERS)],
-            [*map(dict.get, self._columns, map(get, RAW_CODES), _NO_CODES)],
-            (
-                self._scale.get(currency, 100.0),
-                self.usual_log2.get(currency, _NAN),
-                self._offset.get(get("country", ""), _NAN),
-            ),
+            _reals([*map(get, RAW_NUMBERS, _NO_NUMBERS)]),
+            array("i", [*map(dict.get, self._columns, map(get, RAW_CODES), _NO_CODES)]),
+            array("d", there),
             slot_names(fields),
             self._end_of(fields) if ended else _NOT_ENDED,
+            _NAN if duration is None else duration,
             self._own_of(fields) if self.own else (),
         )
 
     def changed(self, one: Encoded, fields: Fields) -> Encoded:
         """What an attempt that was encoded would be with the means and the moment of `fields`: the rest is as it was."""
         get = fields.get
-        return Encoded(
-            fields["created_at"],
-            [*one.numbers[:_FIRST_NUMBER], *map(get, _NUMBERS_OF_MEANS, _NO_NUMBERS)],
-            [*one.codes[:_FIRST_CODE], *map(dict.get, self._columns_of_means, map(get, _CODES_OF_MEANS), _NO_CODES)],
-            one.reference,
-            slot_names(fields),
-            _NOT_ENDED,
-            self._own_of(fields) if self.own else (),
-        )
+        numbers, codes = one.numbers[:], one.codes[:]
+        numbers[_FIRST_NUMBER:] = _reals([*map(get, _NUMBERS_OF_MEANS, _NO_NUMBERS)])
+        codes[_FIRST_CODE:] = array("i", [*map(dict.get, self._columns_of_means, map(get, _CODES_OF_MEANS), _NO_CODES)])
+        own = self._own_of(fields) if self.own else ()
+        return Encoded(fields["created_at"], numbers, codes, one.reference, slot_names(fields), _NOT_ENDED, _NAN, own)
 
-    def _end_of(self, fields: Fields) -> tuple[int, int, int, float | None]:
+    def _end_of(self, fields: Fields) -> tuple[int, int, int]:
         get = fields.get
         at = get("resolved_at")
         return (
             at if at is not None and at == at else PENDING,
             _OUTCOME_CODES.get(get("outcome", ""), -1),
             self.codes["reason"].get(get("reason", ""), -1),
-            get("duration_s"),
         )
 
     def from_fields(self, attempts: Sequence[Fields], asked: Sequence[int]) -> Rows:
@@ -315,25 +323,22 @@ class Encoder:
     def rows_of(self, attempts: Sequence[Encoded], asked: int) -> Rows:
         """The same, of attempts that are encoded, of which the last so many are `asked`."""
         n, first = len(attempts), len(attempts) - asked
-        created, numbers, codes, reference, _, ended, own = zip(*attempts, strict=True)
-        resolved, outcome, reason, duration = zip(*ended, strict=True)
+        created, numbers, codes, reference, _, ended, duration, own = zip(*attempts, strict=True)
         previous = [*range(-1, first - 1), *[first - 1] * asked]
-        # One array of each kind, then views into it: making an array costs more than what is in it
-        whole = np.array([created, resolved, outcome, reason, previous, range(n)], np.int64)
-        every = chain.from_iterable
-        real = np.array([*every(numbers), *every(reference), *duration], np.float64)
+        whole = np.frombuffer(array("q", [*created, *chain(*zip(*ended, strict=True)), *previous, *range(n)]), np.int64)
+        real = np.frombuffer(bytearray().join([*numbers, *reference, array("d", duration)]), np.float64)
         end = n * len(RAW_NUMBERS)
         return Rows(
-            whole[0],
-            whole[1],
-            whole[2],
-            whole[3],
+            whole[:n],
+            whole[n : 2 * n],
+            whole[2 * n : 3 * n],
+            whole[3 * n : 4 * n],
             real[-n:],
             real[:end].reshape(n, -1),
-            np.array([*every(codes)], np.int32).reshape(n, -1),
+            np.frombuffer(bytearray().join(codes), np.int32).reshape(n, -1),
             real[end:-n].reshape(n, -1),
-            whole[4],
-            whole[5],
+            whole[4 * n : 5 * n],
+            whole[5 * n :],
             (),
             np.array(own, np.float64).astype(np.float32) if self.own else None,
         )

@@ -97,7 +97,7 @@ def _as_known(past: Fields) -> Fields:
 
 
 class _Answered(NamedTuple):
-    """The attempt that was asked about last, encoded with its earlier ones; its features, and what was told of it, if that has been.
+    """The attempt that was asked about last, encoded with its earlier ones; its features; what was told of it, if that was.
 
     `entered` are the places of those earlier ones that the past already holds.
     """

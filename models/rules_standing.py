@@ -83,6 +83,7 @@ class Standing:
         self._codes, self._declined = codes, declined
         self._known: dict[str, _Credential | None] = {}
         self._counted: dict[tuple[str, int, bool], int] = {}
+        self._banned: dict[tuple[str, float, bool], Ban | None] = {}
         self._previous = previous
         self.unsettled = any(map(_unsettled, previous))
         """Whether an earlier attempt timed out and nobody has said since what became of it."""
@@ -92,19 +93,27 @@ class Standing:
         mine = self._of(candidate["method"])
         if mine is None:
             return None
+        asked = (candidate["method"], candidate.get("wait_s") or 0, new_number)
+        if asked not in self._banned:  # candidates differ by route or authentication more often
+            self._banned[asked] = self._ban_at(mine, self._now + int(asked[1] * _SECOND), new_number=new_number)
+        if (ban := self._banned[asked]) is not None:
+            return ban
+        for past, never in mine.nevers:
+            found = next((never[trait] for trait in amounts_to(past, candidate) if trait in never), None)
+            if found is not None:
+                return Ban(found.rule, self._table.edition, found.because)
+        return None
+
+    def _ban_at(self, mine: _Credential, at: int, *, new_number: bool) -> Ban | None:
+        """What forbids a credential at that time (microseconds), by whatever road."""
         for ban, of_number in mine.bans:
             if not (of_number and new_number):
                 return ban
-        at = self._now + int((candidate.get("wait_s") or 0) * _SECOND)
         if at < mine.not_before:
             return mine.wait
         for rule in mine.limits:
             if self._is_reached(rule, mine, at):
                 return Ban(rule.rule, rule.edition, rule.meaning)
-        for past, never in mine.nevers:
-            found = next((never[trait] for trait in amounts_to(past, candidate) if trait in never), None)
-            if found is not None:
-                return Ban(found.rule, self._table.edition, found.because)
         return None
 
     def allows(self, stand_in: str, means: Row) -> bool:

@@ -2,6 +2,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.columns import after_columns
 from features.definitions import feature_names
@@ -65,6 +67,29 @@ class TestWhatIf:
         assert given_ == CARD
 
 
+means = st.fixed_dictionaries(
+    {"method": st.sampled_from(["card", "wallet", "bank_transfer"])},
+    optional={
+        "route": st.sampled_from(["north", "lake", "harbor"]) | st.none(),
+        "auth_flow": st.sampled_from(["none", "frictionless", "challenge", "redirect"]) | st.none(),
+        "auth_steps": st.integers(0, 4),
+        "stored": st.booleans(),
+        "network_token": st.booleans(),
+        "wait_s": st.integers(0, 90_000),
+    },
+)
+
+
+@given(place=st.integers(0, 10**6), candidate=means)
+def test_another_way_to_pay_is_encoded_as_the_whole_attempt_would_be(artefact, every_field, place, candidate):
+    """Only what belongs to the means is encoded anew, whatever the attempt was."""
+    attempt = before(every_field[place % len(every_field)])
+    asked = what_if(attempt, candidate, attempt["created_at"], every_field[:3], artefact.encoder.own)
+    found, wanted = artefact.encoder.changed(artefact.encoder.encode(attempt), asked), artefact.encoder.encode(asked)
+    for name, value in found._asdict().items():
+        np.testing.assert_array_equal(value, getattr(wanted, name), err_msg=name)
+
+
 @pytest.fixture(scope="module")
 def predictor(artefact):
     return Predictor(artefact.encoder, artefact.outcome_model(), artefact.history, artefact.ways)
@@ -116,6 +141,17 @@ class TestPredictor:
         attempt, previous = retry
         (told,) = predictor.candidate_success(attempt, previous, [{"method": attempt["method"]}])
         assert told == predictor.outcome(attempt, previous)[0]
+
+    def test_what_was_asked_before_changes_no_answer(self, predictor, artefact, retry):
+        attempt, previous = retry
+        failed = [*previous, {**attempt, "outcome": "technical", "resolved_at": attempt["created_at"] + MINUTE}]
+        fresh = Predictor(artefact.encoder, artefact.outcome_model(), artefact.history, artefact.ways)
+        alone = fresh.candidate_success(attempt, failed, CANDIDATES)
+        for past in (artefact.history, Elsewhere(artefact.history, [previous[0]["attempt_id"]])):
+            predictor.on(past).reasons(attempt, previous, {})
+            assert predictor.candidate_success(attempt, failed, CANDIDATES) == alone
+            told = [one.candidate_success(attempt, failed, CANDIDATES) for one in (predictor.on(past), fresh.on(past))]
+            assert told[0] == told[1]
 
     def test_reasons_are_those_of_the_head_and_sum_to_one(self, predictor, retry, heads):
         told = predictor.reasons(*retry, {"last_event": "timed_out", "duration_s": 30.0})
