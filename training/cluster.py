@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -68,31 +68,51 @@ def connected(scheduler: str | None, tell: Tell) -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Parted:
-    """A checked table on the workers: its batches (futures, in their order), which part each row is in, and what all have seen.
+    """A checked table on the workers: its batches, in their order, which part each row is in, and what all have seen.
 
-    `parts` (n,) holds numbers below `n_parts`; `seen` is of each batch. `begun` is when its first attempt began.
+    `parts` (n,) holds numbers below `n_parts`; `seen` is of each batch. `begun` is when its first attempt began. What is read
+    stays on the workers until somebody will `let_go` of it.
     """
 
     client: Any
     batches: Sequence[Batch]
-    tables: Sequence[Any]
     seen: Sequence[Seen]
     parts: Array
     n_parts: int
     begun: int
-    _split: Sequence[Any]
-    _others: Any
+    _read: Callable[[Batch], Any]
+    _tables: list[Any]
 
     def __len__(self) -> int:
         return len(self.parts)
 
+    @property
+    def tables(self) -> Sequence[Any]:
+        """Futures of the batches' tables; read again where they were let go."""
+        if not self._tables:
+            self._tables.extend(map(self._read, self.batches))
+        return self._tables
+
+    def let_go(self) -> None:
+        """Have the workers forget the tables, to have room for what was made of them.
+
+        Of what a worker held that dies, Dask reads the tables again.
+        """
+        self._tables.clear()
+
     def of_each_part(self, work: Any, *args: Any, **named: Any) -> list[Any]:
         """Futures of `work(table, apart, *args)` on every part."""
         submit = partial(self.client.submit, pure=False)
+        firsts = np.cumsum([0, *map(len, self.batches)]).tolist()
+        splits = [
+            submit(_split_up, table, self.parts[first:after], self.n_parts, first)
+            for table, (first, after) in zip(self.tables, pairwise(firsts), strict=True)
+        ]
+        others = submit(_together, [submit(_others_of, one) for one in splits])
         made = []
         for p in range(self.n_parts):
-            pieces = [submit(_piece, split, p) for split in self._split]
-            made.append(submit(_on_part, p, pieces, self._others, self.begun, work, args, named))
+            pieces = [submit(_piece, split, p) for split in splits]
+            made.append(submit(_on_part, p, pieces, others, self.begun, work, args, named))
         return made
 
 
@@ -121,23 +141,16 @@ def scan(
     if mapping is not None and mapping.payments is not None:
         raise BadInput(mapping.name, message="payments: --engine dask wants payment_id in the data, or in the mapping")
     submit = partial(client.submit, pure=False)
-    tables = [submit(read_batch, batch, mapping, now=now, for_training=for_training, extra=extra) for batch in batches]
+    read = partial(submit, read_batch, mapping=mapping, now=now, for_training=for_training, extra=extra)
+    tables = [read(batch) for batch in batches]
     told = [submit(_told, batch, table) for batch, table in zip(batches, tables, strict=True)]
     gathered = client.gather(told)
     seen = [one for one, _ in gathered]
     for source in sources:
         check_together([one for one in seen if one.batch.source == source], for_training=for_training)
     n_parts = max(len(client.ncores()), -(-sum(map(len, batches)) // _ROWS_OF_A_PART), 1)
-    parts = _parts(seen, n_parts)
-    firsts = np.cumsum([0, *map(len, batches)]).tolist()
-    split = [
-        submit(_split_up, table, parts[first:after], n_parts, first)
-        for table, (first, after) in zip(tables, pairwise(firsts), strict=True)
-    ]
-    others = submit(_together, [submit(_others_of, one) for one in split])
-    return Parted(
-        client, batches, tables, seen, parts, n_parts, min(begun for _, begun in gathered), split, others
-    )  # fmt: skip
+    begun = min(at for _, at in gathered)
+    return Parted(client, batches, seen, _parts(seen, n_parts), n_parts, begun, read, tables)
 
 
 def owners_of(seen: Sequence[Seen]) -> Array:

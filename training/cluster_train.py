@@ -32,7 +32,7 @@ from features.rows import Counts, Encoder, Rows
 from models.artefact import HeadParts
 from models.heads import Calibration
 from training.cluster import Parted, scan
-from training.engine import tell_ignored
+from training.engine import give_back, tell_ignored
 from training.fit import Fitted, Recipe, fit_head, names_and_codes, parameters_of
 from training.matrix import Selected, mapped
 from training.own import own_of_training
@@ -59,7 +59,7 @@ class Dask:
     def __init__(self, client: Any, settings: TrainSettings, folder: Path, tell: Tell) -> None:
         self._client, self._settings, self._folder, self._tell = client, settings, folder, tell
         self._parted: Parted | None = None
-        self._made: list[Any] = []  # futures of each part's features, on the workers
+        self._made: list[Any] = []  # futures of each part's features, all that stays on the workers
         self._part = self._row = np.empty(0, np.int64)  # where in these a row of the matrix is
         self._place = np.empty(0, np.int64)  # which row of the matrix each row that was read is
 
@@ -78,6 +78,7 @@ class Dask:
             f"{data}: {len(self._parted):,} rows in {len(self._parted.batches)} batches, {self._parted.n_parts} parts"
         )
         table = joined([self._client.gather(one) for one in self._parted.tables])
+        give_back()
         tell_ignored(data, table, self._tell)
         self._place = np.empty(len(table), np.int64)
         self._place[np.argsort(table["created_at"].to_numpy("datetime64[us]"), kind="stable")] = np.arange(len(table))
@@ -98,6 +99,7 @@ class Dask:
             counted = [self._client.submit(Counts.of, one, own, pure=False) for one in parted.tables]
             encoder = Encoder.counted(sum(self._client.gather(counted[1:]), self._client.gather(counted[0])), own)
         made = parted.of_each_part(_features, encoder)
+        matrices = [self._client.submit(_matrix_of, one, pure=False) for one in made]
         matrix, rows = self._matrix(len(table), len(encoder.own)), _rows(len(table))
         self._part, self._row = np.empty(len(table), np.int64), np.empty(len(table), np.int64)
         number = {future.key: p for p, future in enumerate(made)}
@@ -113,7 +115,11 @@ class Dask:
             pasts[p] = part.history
             done += len(mine)
             self._tell(f"features: {done:,} of {len(table):,} attempts are here")
-        self._made = made
+        self._made = matrices
+        parted.let_go()
+        del made, future, part
+        self._client.run(give_back)
+        give_back()
         ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
         payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
         past = History.joined([pasts[p] for p in sorted(pasts)])
@@ -221,8 +227,12 @@ def _features(table: pd.DataFrame, apart: Apart, encoder: Encoder) -> _Part:
     return _Part(apart.position, matrix, {name: getattr(rows, name) for name in _KEPT}, history)
 
 
-def _taken(part: _Part, rows: Array, columns: list[int]) -> Array:
-    return np.ascontiguousarray(part.matrix[rows][:, columns])
+def _matrix_of(part: _Part) -> Array:
+    return part.matrix
+
+
+def _taken(matrix: Array, rows: Array, columns: list[int]) -> Array:
+    return np.ascontiguousarray(matrix[rows][:, columns])
 
 
 def _rows(n: int) -> Rows:

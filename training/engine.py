@@ -22,7 +22,7 @@ from training.train import Fit, Prepared, Tell, prepare
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Engine", "Local", "engine", "tell_ignored"]
+__all__ = ["Engine", "Local", "engine", "give_back", "tell_ignored"]
 
 
 class Engine(Protocol):
@@ -68,7 +68,7 @@ class Local:
         far = pace("reading", rows, self._tell)
         table = read_in_batches(batches, names, now=now, for_training=True, extra=own, far=far)
         tell_ignored(data, table, self._tell)
-        _give_back()
+        give_back()
         return table
 
     def prepare(self, table: pd.DataFrame, encoder: Encoder | None = None) -> Prepared:
@@ -83,7 +83,7 @@ class Local:
         prepared = replace(
             prepared, rows=replace(prepared.rows, keys=())
         )  # the features are made: nobody looks back again
-        _give_back()
+        give_back()
         return prepared
 
     def fit(self, matrix: Any, answer: Any, classes: Sequence[str], *args: Any, **named: Any) -> Fitted:
@@ -92,12 +92,12 @@ class Local:
         far = pace(f"{classes[0]} head", most, self._tell, of="trees at most")
         fitted = fit_head(matrix, answer, classes, *args, far=far, **named)
         if len(answer) > self._settings.stream_above_rows:
-            _give_back()
+            give_back()
         return fitted
 
 
-def _give_back() -> None:
-    """Memory that is free, but that the allocators keep for the next who asks: of ten million attempts, some gigabytes."""
+def give_back() -> None:
+    """Hand back memory that is free, but that allocators keep for the next who asks: of ten million attempts, gigabytes."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -98,6 +99,40 @@ def test_workers_grow_a_head_that_tells_nearly_what_a_local_one_does(client, sou
     assert ours.parts.text != local.parts.text
     assert abs(losses[0] - losses[1]) < 0.01
     assert ours.rounds <= 15
+
+
+def test_what_was_forgotten_is_read_again_when_a_worker_dies(client, source, settings, tmp_path):
+    together = replace(settings, cluster_above_rows=0, max_rounds=3)
+    work = Dask(client, together, tmp_path, lambda _: None)
+    table = work.read(source, None, None, now=NOW)
+    data = work.prepare(table)
+    seen = data.outcome >= 0
+    given = (
+        select(data.matrix, seen),
+        (data.outcome != 0).astype(int)[seen],
+        ("success", "failure"),
+        Recipe((0, 1, 2)),
+    )
+    kill_one(client)
+    assert work.fit(*given, together).rounds == 3
+    kill_one(client)
+    np.testing.assert_array_equal(work.prepare(table).matrix, data.matrix)
+
+
+def test_once_features_are_made_workers_hold_nothing_else(client, source, settings, tmp_path):
+    work = Dask(client, settings, tmp_path, lambda _: None)
+    data = work.prepare(work.read(source, None, None, now=NOW))
+    for _ in range(100):  # workers hear of it a moment later
+        held = [one for many in client.run(_held).values() for one in many]
+        if all(kind == "ndarray" for kind, _ in held):
+            break
+        time.sleep(0.1)
+    assert {kind for kind, _ in held} == {"ndarray"}
+    assert sum(size for _, size in held) == data.matrix.nbytes
+
+
+def _held(dask_worker):
+    return [(type(one).__name__, getattr(one, "nbytes", 0)) for one in dask_worker.data.values()]
 
 
 def test_scores_are_the_local_ones_with_a_past_and_without(client, source, shuffled, trained, tmp_path):
