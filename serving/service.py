@@ -24,7 +24,8 @@ import bentoml
 
 import models  # noqa: F401  # with a Bento, this folder is off the path once this module is loaded: later, it were not found
 from features.errors import BadInput
-from serving.keeper import Keeper, watched
+from serving.found import STARTED
+from serving.keeper import BEGUN, Keeper, follows
 from serving.pages import is_page, only_from_here, page_paths
 from serving.settings import NO_MODEL, ServiceSettings
 
@@ -88,6 +89,9 @@ class Front:
         gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
         gc.set_threshold(*_COLLECT_AT)
         self._go_first(scope["app"], app)
+        if followed:
+            with contextlib.suppress(OSError):  # then nobody waits for it either
+                Path(followed, STARTED).touch()
         _leave_slowly(app, settings.drain_s)
         await self._bentoml(scope, receive, _closing(app, send))
 
@@ -156,8 +160,9 @@ def _before_the_workers() -> None:
         atexit.register(shutil.rmtree, shared, ignore_errors=True)
     os.environ.pop(_FOLLOWED, None)
     settings = ServiceSettings.from_environment(os.environ)
-    if settings.follow_s and (watched(settings) is not None or settings.experiments is not None):
-        keeper = Keeper(settings, os.environ)
+    begun = os.environ.pop(BEGUN, None)
+    if follows(settings):
+        keeper = Keeper(settings, os.environ, begun=begun)
         atexit.register(keeper.stop)
         keeper.start()
         os.environ[_FOLLOWED] = str(keeper.folder)
