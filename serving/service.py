@@ -75,6 +75,7 @@ class Front:
         speak_for_uvicorn()
         followed = os.environ.get(_FOLLOWED)
         settings = ServiceSettings.from_environment(os.environ)
+        gc.disable()  # what is made from here on stays: there is next to nothing to collect
         try:
             with _leaving_at_once():
                 app = assemble(settings, lambda: locate(settings, os.environ), Path(followed) if followed else None)
@@ -85,9 +86,9 @@ class Front:
             await send({"type": "lifespan.startup.failed", "message": f"payrescue cannot be served: {said}"})
             return
         self._app = app
-        gc.collect()
         gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
         gc.set_threshold(*_COLLECT_AT)
+        gc.enable()
         self._go_first(scope["app"], app)
         if followed:
             with contextlib.suppress(OSError):  # then nobody waits for it either
