@@ -18,6 +18,7 @@ from models.policies import Budget, Greedy, Rules
 from models.policy_names import policy_named
 from models.rules import read_rules
 from serving.experiments import read_experiments
+from serving.keeper import BEGUN, begin
 from serving.keys import read_keys
 from serving.log_commands import check_log
 from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings, check_state
@@ -138,4 +139,6 @@ def serve(given: Mapping[str, Any], *, say: Callable[[str], object] = sys.stdout
     say(greeting(settings))
     sys.stdout.flush()
     words, environment = command(settings, os.environ)
-    os.execve(words[0], words, environment)  # noqa: S606  no shell is wanted
+    keeper = begin(settings, environment)
+    told = {BEGUN: keeper.hand_over()} if keeper is not None else {}
+    os.execve(words[0], words, environment | told)  # noqa: S606  no shell is wanted

@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DEFAULT_STORE", "FOUND", "Found", "Located", "read_found"]
+__all__ = ["DEFAULT_STORE", "FOUND", "STARTED", "Found", "Located", "read_found"]
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 """The MLflow store where `MLFLOW_TRACKING_URI` names none, in the current folder."""
 
 FOUND = "found.json"
 """The watcher's file, in its folder."""
+
+STARTED = "started"
+"""The file beside it by which a worker says that it answers."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,13 @@
-"""Keeps one watcher of the registry running beside the server, from before the workers start until the server ends."""
+"""Keeps one watcher of the registry running beside the server, from before the workers start until the server ends.
+
+Importing MLflow takes longer than all that a worker does before it answers. Where the workers can start on what was found last,
+the watcher waits for the first of them, and leaves it the processor; where they cannot, `payrescue serve` starts it before it
+becomes the server, which then takes it over.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -12,18 +18,26 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, cast
 
-from serving.found import DEFAULT_STORE
+from serving.found import DEFAULT_STORE, STARTED
 from serving.last_found import LastFound
 from serving.settings import NO_MODEL, NOWHERE, ServiceSettings
+from serving.taken_over import TakenOver
 
-__all__ = ["Keeper", "watched"]
+__all__ = ["BEGUN", "Keeper", "begin", "follows", "watched"]
+
+BEGUN = "PAYRESCUE_BEGUN"
+"""The environment variable by which `payrescue serve` tells the server that it becomes of its watcher."""
 
 _log = logging.getLogger("bentoml.payrescue")
 
 _SOONEST_S = 1.0
 _LATEST_S = 30.0
 _REMEMBER_S = 2.0
+_HEAD_START_S = 10.0  # how long a watcher waits at most for a worker that starts on what was found last
+_LOOK_S = 0.05
+_PROGRAM = (sys.executable, "-m", "serving.watch")
 
 
 def watched(settings: ServiceSettings) -> str | None:
@@ -31,10 +45,29 @@ def watched(settings: ServiceSettings) -> str | None:
     return settings.model if settings.model != NO_MODEL and settings.model.startswith("models:/") else None
 
 
+def follows(settings: ServiceSettings) -> bool:
+    """Whether a watcher is wanted by these settings."""
+    return bool(settings.follow_s) and (watched(settings) is not None or settings.experiments is not None)
+
+
+def begin(settings: ServiceSettings, environment: Mapping[str, str]) -> Keeper | None:
+    """A keeper to hand over by a process that is about to become the server; None where nothing is in a hurry."""
+    last = _last_found(settings, environment)
+    if not follows(settings) or (last is not None and last.has_any()):
+        return None
+    return Keeper(settings, environment)
+
+
+def _last_found(settings: ServiceSettings, environment: Mapping[str, str]) -> LastFound | None:
+    if settings.last_models == NOWHERE:
+        return None
+    return LastFound(Path(settings.last_models), environment.get("MLFLOW_TRACKING_URI", DEFAULT_STORE))
+
+
 class Keeper:
     """Starts the watcher, and starts it anew when it dies. `folder` is where it puts what it finds, of this server alone.
 
-    It begins with what was found when the server last ran (`serving/last_found.py`).
+    It begins with what was found when the server last ran (`serving/last_found.py`), or with the watcher that was `begun`.
     """
 
     def __init__(
@@ -42,24 +75,41 @@ class Keeper:
         settings: ServiceSettings,
         environment: Mapping[str, str],
         *,
-        program: Sequence[str] = (sys.executable, "-m", "serving.watch"),
+        program: Sequence[str] = _PROGRAM,
+        begun: str | None = None,
+        head_start_s: float = _HEAD_START_S,
     ) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="payrescue-models-"))
+        told = json.loads(begun) if begun is not None else {}
+        self._process: subprocess.Popen[bytes] | TakenOver | None = None
+        if told.get("by") == os.getpid():
+            self._process = TakenOver(told["pid"], told["door"])
+        self.folder = Path(
+            told["folder"] if self._process is not None else tempfile.mkdtemp(prefix="payrescue-models-")
+        )
         experiments = (settings.experiments,) if settings.experiments is not None else ()
         self._words = [*program, str(self.folder), str(settings.follow_s), watched(settings) or "", *experiments]
         ours = str(Path(__file__).parent.parent)  # in a Bento, only the server's own path leads here
         path = os.pathsep.join(filter(None, (ours, environment.get("PYTHONPATH"))))
         self._environment = {"MLFLOW_TRACKING_URI": DEFAULT_STORE, **environment, "PYTHONPATH": path}
-        self._last: LastFound | None = None
-        if settings.last_models != NOWHERE:
-            self._last = LastFound(Path(settings.last_models), self._environment["MLFLOW_TRACKING_URI"])
-            self._last.give(self.folder)
-        self._process: subprocess.Popen[bytes] | None = None
+        self._last = _last_found(settings, self._environment)
+        given = self._process is None and self._last is not None and self._last.give(self.folder)
+        self._head_start_s = head_start_s if given else 0.0
         self._stopping = threading.Event()
 
+    def hand_over(self) -> str:
+        """Start the watcher for the program that this process is about to become, and say what its own keeper has to know.
+
+        This one has to be there until then: the watcher ends with it.
+        """
+        process = self._spawn()
+        door = cast(IO[bytes], process.stdin).fileno()
+        os.set_inheritable(door, True)
+        return json.dumps({"by": os.getpid(), "pid": process.pid, "door": door, "folder": str(self.folder)})
+
     def start(self) -> None:
-        """Start the watcher, and see to it from then on."""
-        self._spawn()
+        """Start the watcher, and see to it from then on; if there is a model already, not before a worker answers by it."""
+        if self._process is None and not self._head_start_s:
+            self._spawn()
         threading.Thread(target=self._keep, name="keep-watcher", daemon=True).start()
         if self._last is not None:
             threading.Thread(target=self._remember, args=(self._last,), name="keep-models", daemon=True).start()
@@ -85,8 +135,8 @@ class Keeper:
         """The watcher's process."""
         return self._process.pid if self._process is not None else None
 
-    def _spawn(self) -> None:
-        self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        self._process = process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
             self._words,
             env=self._environment,
             stdin=subprocess.PIPE,
@@ -94,8 +144,15 @@ class Keeper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the server; the watcher ends with its standard input
         )
+        return process
 
     def _keep(self) -> None:
+        until = time.monotonic() + self._head_start_s
+        while not (self.folder / STARTED).exists() and time.monotonic() < until:
+            if self._stopping.wait(_LOOK_S):
+                return
+        if self._process is None:
+            self._spawn()
         pause = _SOONEST_S
         while self._process is not None:
             began = time.monotonic()
@@ -110,7 +167,7 @@ class Keeper:
             self._spawn()
 
 
-def _close(process: subprocess.Popen[bytes]) -> None:
+def _close(process: subprocess.Popen[bytes] | TakenOver) -> None:
     """End a watcher's standard input, which is how it knows that it is to end."""
     if process.stdin is not None:
         process.stdin.close()

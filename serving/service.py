@@ -24,7 +24,8 @@ import bentoml
 
 import models  # noqa: F401  # with a Bento, this folder is off the path once this module is loaded: later, it were not found
 from features.errors import BadInput
-from serving.keeper import Keeper, watched
+from serving.found import STARTED
+from serving.keeper import BEGUN, Keeper, follows
 from serving.pages import is_page, only_from_here, page_paths
 from serving.settings import NO_MODEL, ServiceSettings
 
@@ -74,6 +75,7 @@ class Front:
         speak_for_uvicorn()
         followed = os.environ.get(_FOLLOWED)
         settings = ServiceSettings.from_environment(os.environ)
+        gc.disable()  # what is made from here on stays: there is next to nothing to collect
         try:
             with _leaving_at_once():
                 app = assemble(settings, lambda: locate(settings, os.environ), Path(followed) if followed else None)
@@ -84,10 +86,13 @@ class Front:
             await send({"type": "lifespan.startup.failed", "message": f"payrescue cannot be served: {said}"})
             return
         self._app = app
-        gc.collect()
         gc.freeze()  # a full collection of what is loaded would stop the service for tens of milliseconds
         gc.set_threshold(*_COLLECT_AT)
+        gc.enable()
         self._go_first(scope["app"], app)
+        if followed:
+            with contextlib.suppress(OSError):  # then nobody waits for it either
+                Path(followed, STARTED).touch()
         _leave_slowly(app, settings.drain_s)
         await self._bentoml(scope, receive, _closing(app, send))
 
@@ -156,8 +161,9 @@ def _before_the_workers() -> None:
         atexit.register(shutil.rmtree, shared, ignore_errors=True)
     os.environ.pop(_FOLLOWED, None)
     settings = ServiceSettings.from_environment(os.environ)
-    if settings.follow_s and (watched(settings) is not None or settings.experiments is not None):
-        keeper = Keeper(settings, os.environ)
+    begun = os.environ.pop(BEGUN, None)
+    if follows(settings):
+        keeper = Keeper(settings, os.environ, begun=begun)
         atexit.register(keeper.stop)
         keeper.start()
         os.environ[_FOLLOWED] = str(keeper.folder)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from features.errors import BadInput, Fault
+from models.kept import FOLDER, NOWHERE
 
 __all__ = [
     "CHAMPION",
@@ -38,9 +39,6 @@ IN_MEMORY = "memory"
 
 _REDIS = ("redis://", "rediss://", "unix://")
 
-NOWHERE = "none"
-"""Keeps nothing for the next start: no models, no state."""
-
 NO_SECRET = "payrescue"  # noqa: S105  that it is none is the point
 """The salt of a deployment that has not been given one: everybody knows it."""
 
@@ -58,7 +56,8 @@ class ServiceSettings:
     what a request has where it does not say. `drain_s`: seconds between the word that it leaves (`/readyz`) and its
     leaving; `most_waiting`: requests of a worker that may wait to be scored. `follow_s` is how often the registry is asked
     which model serves, in seconds; 0 asks at start only. `last_models` is a folder in which what it said last is kept for
-    the next start, `none` for nowhere; `snapshots` is one in which the online state in memory is kept for it.
+    the next start, and a new champion left by whoever made it, `none` for nowhere; `snapshots` is one in which the online
+    state in memory is kept for it.
     `experiments` is a YAML file (`serving/experiments.py`). `keys` is a file of API keys; without one, only the machine itself
     is answered. `access_log` is the share of requests that get a line, `metrics` a folder in which the workers share their
     counts. `insights` is a folder of pages for product owners, as `payrescue report` writes it. `hosts` are names under which
@@ -80,7 +79,7 @@ class ServiceSettings:
     drain_s: int = 2
     most_waiting: int = 24
     follow_s: int = 2
-    last_models: str = "payrescue-models"
+    last_models: str = FOLDER
     snapshots: str = "payrescue-state"
     experiments: str | None = None
     keys: str | None = None

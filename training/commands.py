@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from features.errors import ArtifactMismatch, BadInput, Fault, PayrescueError
+from training.at_hand import leave
 from training.console import progress
 from training.output import want_engine
 from training.output import want_table as _want_table
@@ -116,6 +117,8 @@ def train(
             )
             verdict = tracking.promote(settings.model_name, logged.version, verdict, version)
             tracking.publish_card(logged, verdict, settings)
+            if verdict.promote:
+                leave(settings.model_name, logged.version)
     _tell_training(trained.report, settings, logged.version, verdict.promote, verdict.why, where, logged.run_id)
     uri = f"models:/{settings.model_name}/{logged.version}"
     if pages is not None and len(table) <= settings.stream_above_rows:
@@ -312,6 +315,8 @@ def promote(name: str, version: str | None, reason: str) -> None:
 
     tracking.store()
     moved = promotion.promote(name, version, reason, check=partial(_want_servable, name))
+    if moved is not None:
+        leave(name, moved.new)
     print(moved or f"version {version or '(the challenger)'} of {name} is the champion already")  # noqa: T201
 
 
@@ -320,7 +325,9 @@ def rollback(name: str, reason: str) -> None:
     from training import promotion, tracking
 
     tracking.store()
-    print(promotion.rollback(name, reason, check=partial(_want_servable, name)))  # noqa: T201
+    moved = promotion.rollback(name, reason, check=partial(_want_servable, name))
+    leave(name, moved.new)
+    print(moved)  # noqa: T201
 
 
 def _want_servable(name: str, version: str) -> None:

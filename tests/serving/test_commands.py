@@ -18,6 +18,7 @@ from serving.settings import ServiceSettings
 def started(monkeypatch):
     """Stands in for the server that the process becomes; returns what it was started with."""
     monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
+    monkeypatch.setattr("serving.commands.begin", lambda settings, environment: None)
     calls = []
     monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
     return calls
@@ -53,6 +54,19 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
     assert ServiceSettings.from_environment(environment).rules == str(rules)
     assert ServiceSettings.from_environment(environment).log == "sqlite:///kept.db"
     assert f"http://127.0.0.1:{free_port}" in said[0]
+
+
+def test_the_server_is_told_of_the_watcher_that_was_begun_for_it(started, free_port, monkeypatch):
+    class Begun:
+        def hand_over(self):
+            return "the watcher"
+
+    begun = []
+    monkeypatch.setattr("serving.commands.begin", lambda *told: begun.append(told) or Begun())
+    serve({"port": free_port, "model": "models:/payrescue/3"}, say=[].append)
+    ((_, _, environment),) = started
+    assert environment["PAYRESCUE_BEGUN"] == "the watcher"
+    assert begun[0][0].model == "models:/payrescue/3"
 
 
 def test_what_is_not_asked_for_is_taken_from_the_environment(started, free_port):
