@@ -146,9 +146,8 @@ def _rounds(asked: Sequence[Callable[[], Load]], told: Callable[[Load], float]) 
 
 def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
     """One worker of ours against an endpoint that does nothing."""
-    with _ours(
-        folder, 1, PAYRESCUE_LAST_MODELS="none"
-    ) as first:  # as where no model was made champion, nor served before
+    # As where no model was made champion, nor served before
+    with _ours(folder, 1, PAYRESCUE_LAST_MODELS="none") as first:
         first_s = first.ready_s
     with ExitStack() as stack:
         ours = stack.enter_context(_ours(folder, 1))

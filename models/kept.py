@@ -44,9 +44,8 @@ class KeptModels:
     def __init__(self, folder: Path, store: str) -> None:
         self._folder = folder
         path = store.removeprefix(_SQLITE)
-        named = (
-            f"{_SQLITE}{Path(path).absolute()}" if path != store else store
-        )  # the same words name another file elsewhere
+        # From another folder, the same words name another file
+        named = f"{_SQLITE}{Path(path).absolute()}" if path != store else store
         self._store = sha256(named.encode()).hexdigest()  # its URI may hold a password
 
     def models(self) -> dict[str, Kept] | None:
@@ -80,9 +79,8 @@ class KeptModels:
             there = self.models()
             if not alone or (there is None and (self._folder / _TOLD).exists()):
                 return False
-            name = (
-                f"{sha256(uri.encode()).hexdigest()[:8]}-{version}"  # nobody else's: a version's files may have changed
-            )
+            # Nobody else's name: a version's files may have changed
+            name = f"{sha256(uri.encode()).hexdigest()[:8]}-{version}"
             self._write({**(there or {}), uri: Kept(version, files, name)})
             return True
 

@@ -207,11 +207,6 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")  # it asks again soon anyway
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for unneeded in (
-        "pandas",
-        "scipy",
-    ):  # MLflow does without them here, and importing them takes half as long as all the rest
-        sys.modules[unneeded] = None  # type: ignore[assignment]  # Python's way to say that a module is not to be had
     store = os.environ.setdefault("MLFLOW_TRACKING_URI", DEFAULT_STORE)
     watch = Watch(folder, uri, experiments, store)
     gc.disable()  # what the first look imports stays: to look through it again and again takes a fifth of the time
