@@ -35,7 +35,8 @@ __all__ = ["Parted", "connected", "owners_of", "scan"]
 
 Array = npt.NDArray[Any]
 
-_ROWS_OF_A_PART = 1_000_000
+_ROWS_OF_A_PART = 2_000_000
+"""At most. Each part replays the others' outcomes, so that few are better; a worker has to have room for some of them at once."""
 
 
 @contextlib.contextmanager
@@ -70,8 +71,8 @@ def connected(scheduler: str | None, tell: Tell) -> Iterator[Any]:
 class Parted:
     """A checked table on the workers: its batches, in their order, which part each row is in, and what all have seen.
 
-    `parts` (n,) holds numbers below `n_parts`; `seen` is of each batch. `begun` is when its first attempt began. What is read
-    stays on the workers until somebody will `let_go` of it.
+    `parts` (n,) holds numbers below `n_parts`; `seen` is of each batch. `begun` is when its first attempt began. The tables stay
+    on the workers until they were parted.
     """
 
     client: Any
@@ -88,20 +89,17 @@ class Parted:
 
     @property
     def tables(self) -> Sequence[Any]:
-        """Futures of the batches' tables; read again where they were let go."""
+        """Futures of the batches' tables; read again where they were parted before."""
         if not self._tables:
             self._tables.extend(map(self._read, self.batches))
         return self._tables
 
-    def let_go(self) -> None:
-        """Have the workers forget the tables, to have room for what was made of them.
-
-        Of what a worker held that dies, Dask reads the tables again.
-        """
-        self._tables.clear()
-
     def of_each_part(self, work: Any, *args: Any, **named: Any) -> list[Any]:
-        """Futures of `work(table, apart, *args)` on every part."""
+        """Futures of `work(table, apart, *args)` on every part.
+
+        The workers forget all that leads there once it is used, to have room for what is made of it; of what one held that
+        dies, Dask reads the tables again.
+        """
         submit = partial(self.client.submit, pure=False)
         firsts = np.cumsum([0, *map(len, self.batches)]).tolist()
         splits = [
@@ -113,6 +111,7 @@ class Parted:
         for p in range(self.n_parts):
             pieces = [submit(_piece, split, p) for split in splits]
             made.append(submit(_on_part, p, pieces, others, self.begun, work, args, named))
+        self._tables.clear()
         return made
 
 
@@ -148,7 +147,8 @@ def scan(
     seen = [one for one, _ in gathered]
     for source in sources:
         check_together([one for one in seen if one.batch.source == source], for_training=for_training)
-    n_parts = max(len(client.ncores()), -(-sum(map(len, batches)) // _ROWS_OF_A_PART), 1)
+    workers = max(len(client.ncores()), 1)
+    n_parts = workers * max(-(-sum(map(len, batches)) // (workers * _ROWS_OF_A_PART)), 1)  # as many for each
     begun = min(at for _, at in gathered)
     return Parted(client, batches, seen, _parts(seen, n_parts), n_parts, begun, read, tables)
 

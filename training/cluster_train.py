@@ -116,7 +116,6 @@ class Dask:
             done += len(mine)
             self._tell(f"features: {done:,} of {len(table):,} attempts are here")
         self._made = matrices
-        parted.let_go()
         del made, future, part
         self._client.run(give_back)
         give_back()
@@ -203,6 +202,8 @@ class Dask:
         ):
             # It says that it takes the workers' number of threads, which is what we want
             warnings.filterwarnings("ignore", "Parameter .* will be ignored", UserWarning)
+            # The answers, which are with the graph so that those of a worker that dies are not lost
+            warnings.filterwarnings("ignore", "Sending large graph", UserWarning)
             model.fit(da.concatenate(inputs), da.concatenate(labels), feature_name=names, categorical_feature=coded)
         return model.booster_
 
