@@ -178,38 +178,3 @@ class TestTakenOver:
         child.kill()
         assert child.wait() == -9
         child.stdin.close()
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A store whose model has a champion."""
-    import mlflow
-
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    (tmp_path / "made").mkdir()
-    (tmp_path / "made" / "manifest.json").write_text("{}")
-    client = mlflow.MlflowClient(uri, uri)
-    client.create_registered_model("payrescue")
-    client.create_model_version("payrescue", source=str(tmp_path / "made"), run_id=None)
-    client.set_registered_model_alias("payrescue", "champion", "1")
-    return uri
-
-
-@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own store
-def test_the_watcher_finds_a_model_without_what_mlflow_imports_for_others(store, tmp_path, environment):
-    script = (
-        "import sys\n"
-        "from serving.watch import main\n"
-        "main(sys.argv[1:])\n"
-        "print([name for name in ('pandas', 'scipy') if sys.modules.get(name) is not None])\n"
-    )
-    folder = tmp_path / "watched"
-    folder.mkdir()
-    words = [sys.executable, "-c", script, str(folder), "1", URI]
-    told = {**environment, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": store}
-    with subprocess.Popen(words, env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        until(lambda: read_found(folder) is not None)
-        found = read_found(folder).models[URI]
-        there = list(found.folder.rglob("manifest.json"))
-        imported, _ = process.communicate(timeout=20)
-    assert (found.version, len(there), imported) == ("1", 1, "[]\n")
