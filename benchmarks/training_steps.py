@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter, process_time
@@ -32,7 +32,7 @@ def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
     """Attempts, seconds of each step and of LightGBM within them, and peak memory (MB) of this and of its largest child."""
     settings = TrainSettings(max_rounds=rounds)
     spent: dict[str, float] = {}
-    own, done = [0.0], threading.Event()
+    own, done = [0.0, 0.0], threading.Event()
     threading.Thread(target=_watch, args=(own, done), daemon=True).start()
     began = last = perf_counter()
     worked = process_time()
@@ -60,7 +60,7 @@ def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
             tracking.track(trained, settings, str(data), run_id=active.info.run_id)
             step("tracking")
     done.set()
-    mine, child = (resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    mine = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "attempts": len(table),
         **spent,
@@ -68,16 +68,31 @@ def measured(data: Path, name: str, rounds: int) -> dict[str, float]:
         "total": perf_counter() - began,
         "peak_mb": mine,
         "own_mb": own[0],
-        "worker_mb": child if name == "dask" else 0.0,
+        "worker_mb": own[1] if name == "dask" else 0.0,
         "log_loss": trained.report["quality"]["model"]["success_log_loss"]["value"],
     }
 
 
 def _watch(most: list[float], stop: threading.Event) -> None:
-    """Keeps the most memory (MB) that was this process's own: pages of files the system takes back when others want them."""
+    """Keeps the most memory (MB) that was this process's own, and the most of one child of its.
+
+    Pages of files the system takes back when others want them. What the system says of a child that has ended counts the moment
+    in which it still was a copy of this process.
+    """
     while not stop.wait(0.05):
-        told = Path("/proc/self/status").read_text(encoding="ascii")
-        most[0] = max(most[0], float(told.partition("RssAnon:")[2].split()[0]) / 1024)
+        most[0] = max(most[0], _own_mb("self"))
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(OSError):  # gone meanwhile
+                children = (task / "children").read_text(encoding="ascii").split()
+                most[1] = max([most[1], *map(_own_mb, children)])
+
+
+def _own_mb(process: str) -> float:
+    """Memory that is a process's own, MB; 0 of one that is gone."""
+    with suppress(OSError, IndexError):
+        told = Path("/proc", process, "status").read_text(encoding="ascii")
+        return float(told.partition("RssAnon:")[2].split()[0]) / 1024
+    return 0.0
 
 
 def _say(text: str) -> None:

@@ -77,7 +77,7 @@ class ServiceSettings:
     state: str = "memory"
     deadline_ms: int = 200
     drain_s: int = 2
-    most_waiting: int = 24
+    most_waiting: int = 16
     follow_s: int = 2
     last_models: str = FOLDER
     snapshots: str = "payrescue-state"
