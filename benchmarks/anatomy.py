@@ -103,7 +103,7 @@ async def _parts(folder: Path, model: Path, bodies: Sequence[bytes]) -> list[Fig
         Figure("what outcomes have told (state in process)", with_past, "µs"),
         Figure(
             "the decision handed to the log", handed, "µs",
-            baseline="it is written by another thread, 40 to 60 µs of CPU each",
+            baseline="it is written by another thread",
         ),
         Figure("the answer written as JSON", _times_us(lambda i: encode(answers[i]), every), "µs"),
     ]  # fmt: skip
