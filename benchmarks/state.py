@@ -109,7 +109,7 @@ def figures() -> list[Figure]:
     ]
     bare, live = map(min, zip(*turns, strict=True))
     found = [
-        at_most("in process: what a request pays more", live - bare, "µs", 50.0, "of an answer of about 1,000"),
+        at_most("in process: what a request pays more", live - bare, "µs", 50.0, f"of an answer of {bare:,.0f}"),
         at_most(f"in process: filled from {OUTCOMES:,} outcomes, CPU", filled, "s", 5.0),
         at_most(
             "in process: the same from what was kept when the service last ran", starting, "s", 0.5, f"{size:.0f} MB"
