@@ -117,7 +117,7 @@ class Dask:
             self._tell(f"features: {done:,} of {len(table):,} attempts are here")
         self._made = matrices
         del made, future, part
-        self._client.run(give_back)
+        self._client.run(give_back, on_error="ignore")  # one that is about to die has nothing to give
         give_back()
         ordered = table.sort_values("created_at", kind="stable", ignore_index=True)
         payment = np.unique(ordered["payment_id"], return_inverse=True)[1]
