@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.attempt_batches import Batch, Seen, batches_of, check_together, joined, read_batch
+from features.attempts import read_attempts
 from features.columns import Column
 from features.errors import BadInput
 from features.others import Apart, Others
@@ -133,6 +134,8 @@ def scan(
     for source in sources:
         found = batches_of(source, rows)
         if not found:
+            if source.endswith(".parquet"):
+                read_attempts(source, now=now)  # says what is wrong with it
             raise BadInput(
                 source, message="--engine dask reads a Parquet file, or a folder of them, that workers can see"
             )

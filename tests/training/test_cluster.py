@@ -226,6 +226,9 @@ def test_what_is_wrong_with_the_data_is_told_as_by_one_process(client, world, tm
     spoilt.to_parquet(tmp_path / "attempts.parquet", index=False)
     with pytest.raises(BadInput, match=r"attempts.parquet: row 2001, amount_minor '-5'.*0 or more|row 2001"):
         scan(client, [str(tmp_path)], None, now=NOW, rows=1_000)
+    spoilt.head(0).to_parquet(tmp_path / "header.parquet", index=False)
+    with pytest.raises(BadInput, match="holds no attempts"):
+        scan(client, [str(tmp_path / "header.parquet")], None, now=NOW)
     (tmp_path / "attempts.csv").write_text("attempt_id\n1\n")
     with pytest.raises(BadInput, match="reads a Parquet file"):
         scan(client, [str(tmp_path / "attempts.csv")], None, now=NOW)
