@@ -25,7 +25,7 @@ from features.places import countries, currencies
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Counts", "Encoded", "Encoder", "Rows", "outcomes_of", "slot_names"]
+__all__ = ["NOT_ENDED", "Counts", "Encoded", "Encoder", "Rows", "outcomes_of", "slot_names", "slots_of"]
 
 Array = npt.NDArray[Any]
 Fields = Mapping[str, Any]
@@ -119,8 +119,14 @@ def slot_names(fields: Fields) -> tuple[str | None, ...]:
     Spelt out, because a loop over KEYS takes three times as long; a test holds it to them.
     """
     get = fields.get
-    many = _names_of_many(*map(get, _PARTS))
-    customer, method = get("customer_id"), get("method")
+    return slots_of(get("customer_id"), *map(get, _PARTS))
+
+
+def slots_of(
+    customer: Any, country: Any, method: Any, brand: Any, issuer: Any, route: Any, flow: Any
+) -> tuple[str | None, ...]:
+    """The same, of the columns that they are made of."""
+    many = _names_of_many(country, method, brand, issuer, route, flow)
     if not isinstance(customer, str) or not customer:
         return many
     with_method = f"customer_method\x1f{customer}\x1f{method}" if method and isinstance(method, str) else None
@@ -163,7 +169,8 @@ class Encoded(NamedTuple):
     own: Sequence[float]
 
 
-_NOT_ENDED = (PENDING, -1, -1)
+NOT_ENDED = (PENDING, -1, -1)
+"""Of an attempt whose outcome is not known: when it was, that, and its reason."""
 
 
 def _reals(values: list[Any]) -> array[float]:
@@ -258,7 +265,8 @@ class Encoder:
         return {name: {value: code for code, value in enumerate(values)} for name, values in self.vocabularies.items()}
 
     @cached_property
-    def _columns(self) -> list[dict[str | None, int]]:
+    def code_columns(self) -> list[dict[str | None, int]]:
+        """Code by value, of each of RAW_CODES."""
         return [self.codes[name] for name in RAW_CODES]
 
     @cached_property
@@ -271,7 +279,7 @@ class Encoder:
 
     @cached_property
     def _columns_of_means(self) -> list[dict[str | None, int]]:
-        return self._columns[_FIRST_CODE:]
+        return self.code_columns[_FIRST_CODE:]
 
     def encode(self, fields: Fields, *, ended: bool = False) -> Encoded:
         """One attempt of a request; what became of it is told only of one that has `ended`."""
@@ -286,10 +294,10 @@ class Encoder:
         return Encoded(
             fields["created_at"],
             _reals([*map(get, RAW_NUMBERS, _NO_NUMBERS)]),
-            array("i", [*map(dict.get, self._columns, map(get, RAW_CODES), _NO_CODES)]),
+            array("i", [*map(dict.get, self.code_columns, map(get, RAW_CODES), _NO_CODES)]),
             array("d", there),
             slot_names(fields),
-            self._end_of(fields) if ended else _NOT_ENDED,
+            self._end_of(fields) if ended else NOT_ENDED,
             _NAN if duration is None else duration,
             self._own_of(fields) if self.own else (),
         )
@@ -301,7 +309,7 @@ class Encoder:
         numbers[_FIRST_NUMBER:] = _reals([*map(get, _NUMBERS_OF_MEANS, _NO_NUMBERS)])
         codes[_FIRST_CODE:] = array("i", [*map(dict.get, self._columns_of_means, map(get, _CODES_OF_MEANS), _NO_CODES)])
         own = self._own_of(fields) if self.own else ()
-        return Encoded(fields["created_at"], numbers, codes, one.reference, slot_names(fields), _NOT_ENDED, _NAN, own)
+        return Encoded(fields["created_at"], numbers, codes, one.reference, slot_names(fields), NOT_ENDED, _NAN, own)
 
     def _end_of(self, fields: Fields) -> tuple[int, int, int]:
         get = fields.get

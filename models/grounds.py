@@ -19,6 +19,7 @@ from models.phrases import Seen, Side, told_by
 
 if TYPE_CHECKING:
     from features.history import Looked
+    from features.rows import Encoded
 
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
 
@@ -72,10 +73,21 @@ def _fits(name: str, wanted: str) -> bool:
     return name.startswith(wanted) if wanted.endswith("_") else name == wanted
 
 
-class Asked(NamedTuple):
-    """What was scored: the attempts that candidates would be, what they look back on, their features."""
+class Attempts(Protocol):
+    """The attempts that candidates would be, by place."""
 
-    attempts: Sequence[Row]
+    def __getitem__(self, place: int, /) -> Row:
+        """The columns of one."""
+
+    def method(self, place: int, /) -> str:
+        """How one pays."""
+
+
+class Asked(NamedTuple):
+    """What was scored: the attempts that candidates would be, also encoded, what they look back on, their features."""
+
+    attempts: Attempts
+    encoded: Sequence[Encoded]
     looked: Looked
     matrix: Array
     model: Model
@@ -132,9 +144,10 @@ class Chances(list[float]):
         self._asked, self._faded = asked, (faded := _Faded(asked.looked))
         self.evidence: list[str] = [
             # No part of these names can be missing
-            _evidence(faded.left(keys[_WAY], at), faded.left(keys[_METHOD], at), attempt["method"])
-            for keys, attempt in zip(faded.keys, asked.attempts, strict=True)
-            for at in (attempt["created_at"],)
+            _evidence(
+                faded.left(keys[_WAY], one.created), faded.left(keys[_METHOD], one.created), asked.attempts.method(i)
+            )
+            for i, (keys, one) in enumerate(zip(faded.keys, asked.encoded, strict=True))
         ]
         """In words, how many attempts that paid the same way (country, method, brand, route, authentication) were seen."""
 

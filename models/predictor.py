@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from features.fingerprint import fingerprint_with
 from features.history import History, Looked, features_over, look_up
 from features.kernel import N_FEATURES
-from features.own import OwnColumn, as_columns
+from features.own import as_columns
 from features.past import Past
 from features.rows import Encoded, Encoder, slot_names
 from features.taxonomy import reasons
@@ -21,61 +22,16 @@ from models.code_text import CodeText
 from models.golden import check_golden
 from models.grounds import Asked, Chances
 from models.heads import OutcomeModel
-from models.means import CHOSEN, MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD, OWN_GROUPS_OF
+from models.variants import Variants
 
-__all__ = ["MATURE_US", "Predictor", "what_if"]
+__all__ = ["MATURE_US", "Predictor"]
 
 Fields = dict[str, Any]
 
 MATURE_US = 1_800_000_000
 """After how long, in microseconds, an attempt that was walked away from counts as abandoned."""
 
-
-_CAN_NAME = frozenset(MEANS)
 _SHARED = ("currency", "country", "amount_minor", "customer_id")
-
-
-def what_if(
-    attempt: Mapping[str, Any],
-    candidate: Mapping[str, Any],
-    at: int,
-    earlier: Sequence[Mapping[str, Any]] = (),
-    own: Sequence[OwnColumn] = (),
-) -> Fields:
-    """The attempt that a candidate would be, begun `at` (microseconds) plus its wait.
-
-    What the candidate names replaces the attempt's own. With another method, what belonged to the old one (the card, its
-    issuer, its route, authentication and stored credential) does not carry over: it is missing unless the candidate says
-    it, or one of the payment's `earlier` attempts paid by that method, and so showed the card. With another authentication,
-    its steps and what excused from it do not carry over. So it is with a merchant's `own` columns, by their group.
-    """
-    changed = {**attempt}
-    if own:
-        _leave_own(changed, candidate, own)
-    method = candidate.get("method", attempt["method"])
-    if method != attempt["method"]:
-        for name in (*MEANS, *OF_THE_METHOD):
-            changed.pop(name, None)
-        shown = next((past for past in reversed(earlier) if past.get("method") == method), None)
-        if shown is not None:
-            changed |= {name: shown[name] for name in OF_THE_CARD if name in shown}
-    elif "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
-        for name in OF_THE_FLOW:
-            changed.pop(name, None)
-    for name, value in candidate.items():
-        if value is not None and name in _CAN_NAME:
-            changed[name] = value
-    changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
-    return changed
-
-
-def _leave_own(changed: Fields, candidate: Mapping[str, Any], own: Sequence[OwnColumn]) -> None:
-    """Take out of an attempt's fields the own columns that belong to what a candidate changes."""
-    other = [name for name in CHOSEN if (value := candidate.get(name)) is not None and value != changed.get(name)]
-    gone = {group for name in other for group in OWN_GROUPS_OF[name]}
-    for column in own:
-        if column.group in gone:
-            changed.pop(column.name, None)
 
 
 def _ended(past: Mapping[str, Any]) -> int:
@@ -159,11 +115,11 @@ class Predictor:
         candidates: Sequence[Mapping[str, Any]],
     ) -> list[str]:
         """The names of the slots that questions about these look at, none twice."""
-        at, own = attempt["created_at"], self.encoder.own
-        asked = [what_if(attempt, one, at, previous, own) for one in candidates]
-        earlier = [_filled(attempt, past) for past in previous]
-        names = [name for fields in (attempt, *asked, *earlier) for name in slot_names(fields) if name is not None]
-        return list(dict.fromkeys(names))
+        ours = self.encoder.encode(attempt)
+        asked = Variants(self.encoder, attempt, ours, candidates, attempt["created_at"], previous).encoded
+        earlier = [slot_names(_filled(attempt, past)) for past in previous]
+        every = chain(ours.slots, *(one.slots for one in asked), *earlier)
+        return [name for name in dict.fromkeys(every) if name is not None]
 
     def features_of(
         self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]
@@ -206,9 +162,6 @@ class Predictor:
         candidates: Sequence[Mapping[str, Any]],
     ) -> Chances:
         """The success probability of each candidate as the next thing done after `previous`."""
-        if not candidates:
-            nothing = np.empty((0, N_FEATURES + len(self.encoder.own)), np.float32)
-            return Chances((), Asked((), look_up(self._past, ()), nothing, self._model))
         at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
         known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
         encoder, last = self.encoder, self._last[0]
@@ -216,11 +169,15 @@ class Predictor:
             last = None
         ours = last.encoded if last is not None else encoder.encode(attempt)
         earlier, entered = self._earlier(attempt, known, last)
-        asked = [what_if(attempt, one, at, previous, encoder.own) for one in candidates]
-        encoded = [*earlier, *[encoder.changed(ours, fields) for fields in asked]]
-        matrix, looked = self._features(encoded, len(asked), entered)
+        asked = Variants(encoder, attempt, ours, candidates, at, previous)
+        if not candidates:
+            nothing = np.empty((0, N_FEATURES + len(encoder.own)), np.float32)
+            return Chances((), Asked(asked, (), look_up(self._past, ()), nothing, self._model))
+        matrix, looked = self._features([*earlier, *asked.encoded], len(candidates), entered)
         found = self._success_of(matrix, attempt)
-        return Chances(found, Asked(asked, looked._replace(keys=looked.keys[len(known) :]), matrix, self._model))
+        return Chances(
+            found, Asked(asked, asked.encoded, looked._replace(keys=looked.keys[len(known) :]), matrix, self._model)
+        )
 
     def _success_of(self, matrix: npt.NDArray[np.float32], attempt: Mapping[str, Any]) -> list[float]:
         """P(success) of each row; with them, the outcome of the attempt that is asked about is told, as it will be asked for.

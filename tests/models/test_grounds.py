@@ -10,7 +10,8 @@ from features.columns import after_columns
 from features.definitions import feature_names
 from models.grounds import Chances
 from models.phrases import KINDS, Seen, Side, told_by
-from models.predictor import MATURE_US, Predictor, what_if
+from models.predictor import MATURE_US, Predictor
+from models.variants import what_if
 
 AT = {name: place for place, name in enumerate(feature_names())}
 AFTER = set(after_columns())

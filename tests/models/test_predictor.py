@@ -14,7 +14,8 @@ from features.kernel import N_FEATURES
 from features.taxonomy import reasons
 from models.artefact import load
 from models.heads import OutcomeModel
-from models.predictor import Predictor, what_if
+from models.predictor import Predictor
+from models.variants import what_if
 
 AFTER = set(after_columns())
 AT = {name: place for place, name in enumerate(feature_names())}

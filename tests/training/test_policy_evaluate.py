@@ -16,9 +16,9 @@ from features.errors import BadInput
 from models.fees import Fee, Fees
 from models.means import MEANS, OF_THE_METHOD
 from models.policies import Always, Budget, Decision, Way
-from models.predictor import what_if
 from models.success_rate import SuccessRate
 from models.tables import score_table
+from models.variants import what_if
 from training.policy_budget import bargains, border
 from training.policy_evaluate import PolicyQuestion, evaluate_policies
 from training.policy_log import ACTION, OptionKey, read_log, read_propensities

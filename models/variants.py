@@ -1,0 +1,149 @@
+"""What an attempt would be by another way to pay: spelt out, column by column, or encoded at once.
+
+A request asks about many candidates and needs them encoded; the columns of one or two are looked at for its reasons.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from features.definitions import RAW_CODES, RAW_NUMBERS
+from features.own import OwnColumn
+from features.rows import NOT_ENDED, Encoded, Encoder, slots_of
+from models.means import CHOSEN, MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD, OWN_GROUPS_OF
+
+__all__ = ["Variants", "what_if"]
+
+Fields = dict[str, Any]
+
+_CAN_NAME = frozenset(MEANS)
+_GONE = frozenset({*MEANS, *OF_THE_METHOD})  # with another method
+_CODE_AT = {name: RAW_CODES.index(name) for name in MEANS if name in RAW_CODES}
+_NUMBER_AT = {name: RAW_NUMBERS.index(name) for name in MEANS if name in RAW_NUMBERS}
+_CODES_GONE, _CODES_OF_FLOW = (
+    [place for place, name in enumerate(RAW_CODES) if name in gone] for gone in (_GONE, OF_THE_FLOW)
+)
+_NUMBERS_GONE, _NUMBERS_OF_FLOW = (
+    [place for place, name in enumerate(RAW_NUMBERS) if name in gone] for gone in (_GONE, OF_THE_FLOW)
+)
+_NAN = float("nan")
+
+
+def what_if(
+    attempt: Mapping[str, Any],
+    candidate: Mapping[str, Any],
+    at: int,
+    earlier: Sequence[Mapping[str, Any]] = (),
+    own: Sequence[OwnColumn] = (),
+) -> Fields:
+    """The attempt that a candidate would be, begun `at` (microseconds) plus its wait.
+
+    What the candidate names replaces the attempt's own. With another method, what belonged to the old one (the card, its
+    issuer, its route, authentication and stored credential) does not carry over: it is missing unless the candidate says
+    it, or one of the payment's `earlier` attempts paid by that method, and so showed the card. With another authentication,
+    its steps and what excused from it do not carry over. So it is with a merchant's `own` columns, by their group.
+    """
+    changed = {**attempt}
+    if own:
+        _leave_own(changed, candidate, own)
+    method = candidate.get("method", attempt["method"])
+    if method != attempt["method"]:
+        for name in (*MEANS, *OF_THE_METHOD):
+            changed.pop(name, None)
+        shown = next((past for past in reversed(earlier) if past.get("method") == method), None)
+        if shown is not None:
+            changed |= {name: shown[name] for name in OF_THE_CARD if name in shown}
+    elif "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
+        for name in OF_THE_FLOW:
+            changed.pop(name, None)
+    for name, value in candidate.items():
+        if value is not None and name in _CAN_NAME:
+            changed[name] = value
+    changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
+    return changed
+
+
+def _leave_own(changed: Fields, candidate: Mapping[str, Any], own: Sequence[OwnColumn]) -> None:
+    """Take out of an attempt's fields the own columns that belong to what a candidate changes."""
+    other = [name for name in CHOSEN if (value := candidate.get(name)) is not None and value != changed.get(name)]
+    gone = {group for name in other for group in OWN_GROUPS_OF[name]}
+    for column in own:
+        if column.group in gone:
+            changed.pop(column.name, None)
+
+
+class Variants:
+    """The attempts that candidates would be, each as `what_if` has it: `encoded`, and by place, where somebody asks for one.
+
+    `ours` is the attempt, encoded. They begin `at` (microseconds) plus their waits.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        attempt: Mapping[str, Any],
+        ours: Encoded,
+        candidates: Sequence[Mapping[str, Any]],
+        at: int,
+        earlier: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        self._encoder, self._attempt, self._candidates = encoder, attempt, candidates
+        self._at, self._earlier = at, earlier
+        # These carry more over than a candidate says: a card that was shown, a merchant's own columns
+        spelt_out = {past.get("method") for past in earlier} - {attempt["method"]}
+        self._other_codes, self._other_numbers = ours.codes[:], ours.numbers[:]  # of an attempt by another method
+        _clear(self._other_codes, _CODES_GONE, self._other_numbers, _NUMBERS_GONE)
+        self.encoded: list[Encoded] = [
+            encoder.changed(ours, self[place])
+            if encoder.own or candidate.get("method") in spelt_out
+            else self._encode(ours, candidate)
+            for place, candidate in enumerate(candidates)
+        ]
+        """What each of them would be, in the candidates' order."""
+
+    def __getitem__(self, place: int) -> Fields:
+        """The columns of one of them."""
+        return what_if(self._attempt, self._candidates[place], self._at, self._earlier, self._encoder.own)
+
+    def method(self, place: int) -> str:
+        """How one of them pays."""
+        found: str = self._candidates[place].get("method", self._attempt["method"])
+        return found
+
+    def _encode(self, ours: Encoded, candidate: Mapping[str, Any]) -> Encoded:
+        """The same as encoding what `what_if` spells out, in half the time: only what changes is looked up."""
+        attempt, columns = self._attempt, self._encoder.code_columns
+        get, method = attempt.get, candidate.get("method", attempt["method"])
+        brand = issuer = route = flow = None
+        if method == attempt["method"]:
+            codes, numbers = ours.codes[:], ours.numbers[:]
+            brand, issuer, route, flow = get("card_brand"), get("issuer"), get("route"), get("auth_flow")
+            if "auth_flow" in candidate and candidate["auth_flow"] != flow:
+                _clear(codes, _CODES_OF_FLOW, numbers, _NUMBERS_OF_FLOW)
+        else:
+            codes, numbers = self._other_codes[:], self._other_numbers[:]
+        for name, value in candidate.items():
+            if value is None:
+                continue
+            if name in _CODE_AT:
+                place = _CODE_AT[name]
+                codes[place] = columns[place].get(value, -1)
+                if name == "route":
+                    route = value
+                elif name == "auth_flow":
+                    flow = value
+            elif name in _NUMBER_AT:
+                numbers[_NUMBER_AT[name]] = value
+        slots = slots_of(get("customer_id"), get("country"), method, brand, issuer, route, flow)
+        begun = self._at + int((candidate.get("wait_s") or 0.0) * 1e6)
+        return Encoded(begun, numbers, codes, ours.reference, slots, NOT_ENDED, _NAN, ())
+
+
+def _clear(codes: array[int], coded: Sequence[int], numbers: array[float], numbered: Sequence[int]) -> None:
+    """Make some codes and numbers missing."""
+    for place in coded:
+        codes[place] = -1
+    for place in numbered:
+        numbers[place] = _NAN
