@@ -6,7 +6,7 @@ Such a sum (a generalised additive model) stands beside the trees of a head, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
@@ -18,13 +18,13 @@ from numba import njit
 
 from features.errors import ArtifactMismatch
 
-__all__ = ["Additive", "Curve", "add_all"]
+__all__ = ["Additive", "Curve", "add_curves", "arrays_of"]
 
 Array = npt.NDArray[Any]
 
 
 @njit(cache=True, nogil=True)
-def _add(rows, biases, ends, places, starts, counts, coded, missing, knots, values, scores):
+def add_curves(rows, biases, ends, places, starts, counts, coded, missing, knots, values, scores):
     """Add to `scores` (n, sums) each sum of each row: a bias, and the curves from the last sum's end to its own."""
     for i in range(len(rows)):
         f = 0
@@ -52,17 +52,12 @@ def _add(rows, biases, ends, places, starts, counts, coded, missing, knots, valu
             scores[i, s] += total
 
 
-def add_all(sums: Sequence[Additive | None]) -> Callable[[Array, Array], None]:
-    """What adds, to scores (n, sums) of the rows of a matrix, each sum's log-odds; None adds nothing."""
+def arrays_of(sums: Sequence[Additive | None]) -> tuple[Array, ...]:
+    """What `add_curves` takes between the rows and the scores (n, sums); a sum that is None adds nothing."""
     curves = [curve for one in sums for curve in (one.curves if one is not None else ())]
     biases = np.array([one.bias if one is not None else 0.0 for one in sums])
     ends = np.cumsum([len(one.curves) if one is not None else 0 for one in sums])
-    arrays = (biases, ends, *_arrays(curves))
-
-    def add(matrix: Array, scores: Array) -> None:
-        _add(matrix, *arrays, scores)
-
-    return add
+    return (biases, ends, *_arrays(curves))
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class Additive:
     def __call__(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Log-odds, shape (n,), of the rows of `matrix`."""
         scores = np.zeros((len(matrix), 1))
-        self._add(matrix, scores)
+        add_curves(matrix, *self._arrays, scores)
         return scores[:, 0]
 
     def scaled(self, by: float) -> Additive:
@@ -100,8 +95,8 @@ class Additive:
         return Additive(by * self.bias, curves)
 
     @cached_property
-    def _add(self) -> Callable[[Array, Array], None]:
-        return add_all([self])
+    def _arrays(self) -> tuple[Array, ...]:
+        return arrays_of([self])
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, for `from_json`."""

@@ -66,12 +66,12 @@ class Booster:
         return self
 
     def _ask(self, questions: Questions) -> None:
-        self.questions, self._sorted_out = questions, sorted_out(questions)
+        self.questions, self.in_order = questions, sorted_out(questions)
 
     def few(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Raw scores of a few rows, shape (n, n_classes): the way of a request. `matrix` is float32, and has the places."""
         scores = np.zeros((len(matrix), self.classes))
-        add_scores(matrix, *self._sorted_out, scores)
+        add_scores(matrix, *self.in_order, scores)
         return scores
 
     def many(self, matrix: npt.NDArray[np.float32], threads: int = 0) -> npt.NDArray[np.float64]:
@@ -82,7 +82,7 @@ class Booster:
         scores = np.zeros((len(matrix), self.classes))
 
         def block(start: int) -> None:
-            add_scores(matrix[start : start + _BLOCK], *self._sorted_out, scores[start : start + _BLOCK])
+            add_scores(matrix[start : start + _BLOCK], *self.in_order, scores[start : start + _BLOCK])
 
         with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
             for _ in pool.map(block, range(0, len(matrix), _BLOCK)):

@@ -9,7 +9,7 @@ over, each category has the share that the stages give it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ import numpy.typing as npt
 from numba import njit
 
 from features.columns import CATEGORIES
-from models.additive import Additive, add_all
+from models.additive import Additive, add_curves, arrays_of
 from models.booster import Booster
+from models.questions import add_scores
 
 __all__ = ["STAGES", "Blend", "Calibration", "Head", "OutcomeModel"]
 
@@ -92,6 +93,68 @@ def _settle(scores, bias, direct, staged, places, out):
             out[i, 1 + c] = (1.0 - success) * (shares[places[c]] / total)
 
 
+@njit(cache=True, nogil=True)
+def _straight(scores, weights, biases):
+    """Each column times its weight and with its bias, in place."""
+    for i in range(len(scores)):
+        for k in range(len(weights)):
+            scores[i, k] = scores[i, k] * weights[k] + biases[k]
+
+
+@njit(cache=True, nogil=True)
+def _outcomes(rows, asked, weights, biases, curves, blend, places):
+    """Probabilities of the outcomes of a few rows, (n, 5): all that lies between the features and them, by one call."""
+    scores, out = np.zeros((len(rows), len(weights))), np.empty((len(rows), 5))
+    add_scores(rows, *asked, scores)
+    _straight(scores, weights, biases)
+    add_curves(rows, *curves, scores)
+    _settle(scores, *blend, places, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _mapped(scores, weights, bias):
+    """Scores (n, k) by a map (k, k) and a bias (k,), in one order of adding, however many rows there are."""
+    n, k = scores.shape
+    out = np.empty((n, k))
+    for i in range(n):
+        for j in range(k):
+            out[i, j] = 0.0
+        for m in range(k):
+            for j in range(k):
+                out[i, j] += scores[i, m] * weights[m, j]
+        for j in range(k):
+            out[i, j] += bias[j]
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _shared(scores):
+    """Log-weights (n, k) as shares, in place."""
+    for i in range(len(scores)):
+        most, total = -np.inf, 0.0
+        for j in range(scores.shape[1]):
+            most = max(most, scores[i, j])
+        for j in range(scores.shape[1]):
+            scores[i, j] = math.exp(scores[i, j] - most)
+            total += scores[i, j]
+        for j in range(scores.shape[1]):
+            scores[i, j] /= total
+
+
+@njit(cache=True, nogil=True)
+def _classes(rows, more, asked, weights, bias):
+    """Probabilities of the classes of a few rows, whose columns stand in two matrices: as `_outcomes`, by one call."""
+    n, first = rows.shape
+    whole = np.empty((n, first + more.shape[1]), np.float32)
+    whole[:, :first], whole[:, first:] = rows, more
+    scores = np.zeros((n, len(bias)))
+    add_scores(whole, *asked, scores)
+    shares = _mapped(scores, weights, bias)
+    _shared(shares)
+    return shares
+
+
 @dataclass(frozen=True)
 class Calibration:
     """A multinomial logistic map of raw scores: scores @ weights + bias, shapes (k, k) and (k,); k is 1 for two classes.
@@ -109,7 +172,7 @@ class Calibration:
 
     def __call__(self, scores: Array) -> Array:
         """Calibrated scores, same shape."""
-        moved: Array = scores @ self.weights + self.bias
+        moved: Array = _mapped(scores, self.weights, self.bias)
         return moved
 
 
@@ -139,9 +202,8 @@ class Head:
         if self.booster.classes == 1:
             first = np.exp(-np.logaddexp(0.0, -scores))
             return np.hstack([first, 1.0 - first])
-        weights = np.exp(scores - scores.max(axis=1, keepdims=True))
-        shares: Array = weights / weights.sum(axis=1, keepdims=True)
-        return shares
+        _shared(scores)
+        return scores
 
 
 @dataclass(frozen=True)
@@ -191,8 +253,12 @@ class OutcomeModel:
         if self.stages is None:
             success = self.success_probability(matrix, few=few)[:, None]
             return np.hstack([success, (1.0 - success) * np.array(self.category_shares)])
+        blend, together = self._blended, self._together
+        if few and together is not None:
+            told: Array = _outcomes(matrix, together.booster.in_order, *together[1:], blend, _PLACES)
+            return told
         out = np.empty((len(matrix), 5))
-        _settle(self._scores(matrix, few=few), self.blend.bias, self.blend.direct, self.blend.staged, _PLACES, out)
+        _settle(self._scores(matrix, few=few), *blend, _PLACES, out)
         return out
 
     def log_odds(self, matrix: Array) -> tuple[Array, Array]:
@@ -214,8 +280,12 @@ class OutcomeModel:
             Booster.joined([head.booster for head in heads]),
             np.array([head.calibration.weights[0, 0] for head in heads]),
             np.array([head.calibration.bias[0] for head in heads]),
-            add_all([head.additive for head in heads]),
+            arrays_of([head.additive for head in heads]),
         )
+
+    @cached_property
+    def _blended(self) -> tuple[float, float, float]:
+        return float(self.blend.bias), float(self.blend.direct), float(self.blend.staged)
 
     def _scores(self, matrix: Array, *, few: bool) -> Array:
         """Log-odds of success as the success head has them, where it counts, and of falling at each stage, once there.
@@ -225,18 +295,21 @@ class OutcomeModel:
         if self._together is None:
             heads = [self.success, *(self.stages or ())] if self.blend.direct else (self.stages or ())
             return np.hstack([head.scores(matrix, few=few) for head in heads])
-        booster, weights, biases, add = self._together
+        booster, weights, biases, curves = self._together
         scores = booster.few(matrix) if few else booster.many(matrix)
-        scores *= weights
-        scores += biases
-        add(matrix, scores)
+        _straight(scores, weights, biases)
+        add_curves(matrix, *curves, scores)
         return scores
 
     def reason_probability(self, matrix: Array, evidence: Array, *, few: bool = False) -> tuple[Sequence[str], Array]:
         """Reasons, and P(reason | failed, evidence), shape (n, n_reasons). `evidence` as Encoder.evidence gives it."""
         if self.reason is None:
             raise ValueError("this model has no reason head")
-        return self.reason.classes, self.reason.probabilities(np.hstack([matrix, evidence]), few=few)
+        head, booster, calibration = self.reason, self.reason.booster, self.reason.calibration
+        if few and isinstance(booster, Booster) and booster.classes > 1 and head.additive is None:
+            told = _classes(matrix, evidence, booster.in_order, calibration.weights, calibration.bias)
+            return head.classes, told
+        return head.classes, head.probabilities(np.hstack([matrix, evidence]), few=few)
 
 
 class _Together(NamedTuple):
@@ -245,4 +318,4 @@ class _Together(NamedTuple):
     booster: Booster
     weights: Array
     biases: Array
-    add: Callable[[Array, Array], None]
+    curves: tuple[Array, ...]
