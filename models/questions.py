@@ -169,6 +169,7 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
     coded, first_sets = np.unique(sets[:, 0], return_index=True)
     ends = np.searchsorted(rank[told.asked[codes]], np.arange(len(sets) + 1)) + len(numbers)
     order = np.concatenate([numbers, codes])
+    by_class = np.argsort(told.answers, kind="stable")
     return (
         np.column_stack([columns // WAYS, columns % WAYS, firsts, [*firsts[1:], len(numbers)][: len(columns)]]).astype(
             U64
@@ -180,8 +181,8 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
         told.trees.piece[order].astype(np.uint32),
         told.trees.mask[order].astype(np.uint16),
         told.trees.leaves.astype(np.uint32),
-        told.trees.roots.astype(np.uint32),
-        told.answers.astype(np.uint32),
+        told.trees.roots[by_class].astype(np.uint32),
+        told.answers[by_class].astype(np.uint32),
         told.trees.values,
         told.trees.leads if (told.trees.leads >= 0).any() else told.trees.leads[:0],
     )
@@ -215,13 +216,13 @@ def _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide):
             v = value[r]
             while at < end and not (v <= threshold[at]):
                 p, m = U64(piece[at]) * wide, U64(mask[at]) * _FOUR_TIMES
-                bits[p] &= a | m
-                if wide > 1:
+                if wide == 1:
+                    bits[p] &= a | m
+                else:
+                    bits[p] &= a | m
                     bits[p + U64(1)] &= b | m
-                    if wide > 2:
-                        bits[p + U64(2)] &= c_ | m
-                        if wide > 3:
-                            bits[p + U64(3)] &= d | m
+                    bits[p + U64(2)] &= c_ | m
+                    bits[p + U64(3)] &= d | m
                 at += U64(1)
             if at == end:
                 break
@@ -269,13 +270,13 @@ def _ask_codes(rows, first, n, coded, sets, words, piece, mask, bits, wide):
             c, d = _STAY[(outside >> U64(8)) & U64(15)], _STAY[outside >> U64(12)]
             for at in range(sets[s, 2], sets[s, 3]):
                 p, m = U64(piece[at]) * wide, U64(mask[at]) * _FOUR_TIMES
-                bits[p] &= a | m
-                if wide > 1:
+                if wide == 1:
+                    bits[p] &= a | m
+                else:
+                    bits[p] &= a | m
                     bits[p + U64(1)] &= b | m
-                    if wide > 2:
-                        bits[p + U64(2)] &= c | m
-                        if wide > 3:
-                            bits[p + U64(3)] &= d | m
+                    bits[p + U64(2)] &= c | m
+                    bits[p + U64(3)] &= d | m
 
 
 @intrinsic
@@ -289,26 +290,64 @@ def _first_one(_, number):  # noqa: ARG001  numba's signature
 
 
 @njit(cache=True, nogil=True)
+def _add_leaves(bits, first, n, wide, leaves, roots, answers, values, scores):
+    """Add the leaf in which each row ends, of trees of one piece: those of one class follow one another."""
+    t = 0
+    while t < len(roots):
+        answer, end = U64(answers[t]), t
+        while end < len(roots) and answers[end] == answer:
+            end += 1
+        for w in range((n + 3) // 4):
+            k, many = first + 4 * w, min(4, n - 4 * w)
+            if many == 4:
+                a, b, c, d = scores[k, answer], scores[k + 1, answer], scores[k + 2, answer], scores[k + 3, answer]
+                for i in range(t, end):
+                    p = U64(roots[i])
+                    leaf, left = U64(leaves[p]), bits[p * wide + U64(w)]
+                    a += values[leaf + _first_one(left)]
+                    b += values[leaf + _first_one(left >> U64(16))]
+                    c += values[leaf + _first_one(left >> U64(32))]
+                    d += values[leaf + _first_one(left >> U64(48))]
+                scores[k, answer], scores[k + 1, answer], scores[k + 2, answer], scores[k + 3, answer] = a, b, c, d
+            else:
+                for r in range(many):
+                    a = scores[k + r, answer]
+                    for i in range(t, end):
+                        p = U64(roots[i])
+                        a += values[U64(leaves[p]) + _first_one(bits[p * wide + U64(w)] >> U64(16 * r))]
+                    scores[k + r, answer] = a
+        t = end
+
+
+@njit(cache=True, nogil=True)
+def _add_led(bits, first, n, wide, leaves, roots, answers, values, leads, scores):
+    """The same, of trees in pieces, some leaves of which lead to another."""
+    for t in range(len(roots)):
+        p = U64(roots[t])
+        leaf, answer = U64(leaves[p]), U64(answers[t])
+        for w in range(U64((n + 3) // 4)):
+            left, r = bits[p * wide + w], U64(first) + U64(4) * w
+            for k in range(r, min(r + U64(4), U64(first + n))):
+                at = leaf + _first_one(left)
+                while leads[at] >= 0:
+                    q = U64(leads[at])
+                    at = U64(leaves[q]) + _first_one(bits[q * wide + w] >> (U64(16) * (k - r)))
+                scores[k, answer] += values[at]
+                left >>= U64(16)
+
+
+@njit(cache=True, nogil=True)
 def add_scores(
     rows, columns, threshold, coded, sets, words, piece, mask, leaves, roots, answers, values, leads, scores
 ):
-    """Add to `scores` (n, classes) each row's leaf of every tree, in the order of the trees."""
+    """Add to `scores` (n, classes) each row's leaf of every tree: to each class in the order of its trees."""
     for first in range(0, len(rows), _ROWS):
         n = min(_ROWS, len(rows) - first)
-        wide = U64((n + 3) // 4)
+        wide = U64(1) if n <= 4 else U64(4)
         bits = np.full(len(leaves) * np.int64(wide), _ALL)
         _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide)
         _ask_codes(rows, first, n, coded, sets, words, piece, mask, bits, wide)
-        for t in range(len(roots)):
-            p = U64(roots[t])
-            leaf, answer = U64(leaves[p]), U64(answers[t])
-            for w in range(wide):
-                left, r = bits[p * wide + w], U64(first) + U64(4) * w
-                for k in range(r, min(r + U64(4), U64(first + n))):
-                    at = leaf + _first_one(left)
-                    if len(leads) > 0:
-                        while leads[at] >= 0:
-                            q = U64(leads[at])
-                            at = U64(leaves[q]) + _first_one(bits[q * wide + w] >> (U64(16) * (k - r)))
-                    scores[k, answer] += values[at]
-                    left >>= U64(16)
+        if len(leads) == 0:
+            _add_leaves(bits, first, n, wide, leaves, roots, answers, values, scores)
+        else:
+            _add_led(bits, first, n, wide, leaves, roots, answers, values, leads, scores)
