@@ -259,7 +259,7 @@ def look_up(past: Past, names: Sequence[Sequence[str | None]]) -> Looked:
     numbered: dict[str | None, int] = {None: -1}
     number = numbered.setdefault
     places = array("i", [number(name, len(numbered) - 1) for row in names for name in row])
-    sums, times, streaks = past.copies([*numbered][1:])
+    sums, times, streaks = past.copies([name for name in numbered if name is not None])
     keys = np.frombuffer(places, np.int32)
     return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
 

@@ -39,8 +39,12 @@ def plausible(probabilities: Mapping[str, float], named: str, least: Mapping[str
     >>> plausible(told, "insufficient_funds", {"bank_decline": 0.2, "technical": 0.3})
     ('insufficient_funds', 'generic_decline')
     """
-    known = reasons()
-    found = [item for item in probabilities.items() if item[0] == named or item[1] >= least[known[item[0]].category]]
+    known, floor = reasons(), min(least.values())  # most reasons are below the least of all, and need no category
+    found = [
+        item
+        for item in probabilities.items()
+        if item[0] == named or (item[1] >= floor and item[1] >= least[known[item[0]].category])
+    ]
     return tuple(name for name, _ in sorted(found, key=itemgetter(1), reverse=True))
 
 

@@ -178,11 +178,12 @@ def by_model(probabilities: Mapping[str, float], least: Mapping[str, float] | No
     known = reasons()
     by_category: dict[str, float] = {}
     likeliest: dict[str, str] = {}
+    highest: dict[str, float] = {}
     for name, probability in probabilities.items():
         category = known[name].category
         by_category[category] = by_category.get(category, 0.0) + probability
-        if category not in likeliest or probability > probabilities[likeliest[category]]:
-            likeliest[category] = name
+        if probability > highest.get(category, -1.0):
+            likeliest[category], highest[category] = name, probability
     category = max(by_category, key=by_category.__getitem__)
     reason = likeliest[category]
     confidence = probabilities[reason]

@@ -419,8 +419,13 @@ def _why(attempt: Row, chosen: Option, options: Sequence[Option], chances: Seque
 def _is_the_same(attempt: Row, option: Option) -> bool:
     """Whether an option is the attempt's own way to pay, without a wait."""
     candidate = option.candidate or {}
-    names = ("method", "route", "auth_flow")
-    return not option.wait_s and all(candidate.get(name) in {None, attempt.get(name)} for name in names)
+    if option.wait_s:
+        return False
+    for name in ("method", "route", "auth_flow"):
+        named = candidate.get(name)
+        if named is not None and named != attempt.get(name):
+            return False
+    return True
 
 
 def _few(*because: str) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import log
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from features.definitions import feature_names
+from models.differing import put_back
 from models.phrases import Seen, Side, told_by
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "wait": ("hour", "weekend", "day_of_month", "seconds_since_"),
 }  # fmt: skip
 """The features that each kind of reason speaks of: a name, or, ending in an underscore, how it begins."""
+
+_KINDS = tuple(_COLUMNS)
 
 
 class Model(Protocol):
@@ -94,7 +98,7 @@ class Asked(NamedTuple):
 
 
 class _Faded:
-    """What candidates look back on, in plain numbers: of each slot the month's outcomes, and how many attempts they are.
+    """What candidates look back on, in plain numbers: of each slot the month's outcomes.
 
     One by one, numbers are slow to come out of arrays, and each candidate needs but a few.
     """
@@ -104,12 +108,11 @@ class _Faded:
         self.keys: list[list[int]] = looked.keys.tolist()
         self.times: list[int] = looked.times.tolist()
         self.outcomes: list[list[float]] = month.tolist()
-        self.attempts: list[float] = month.sum(axis=-1).tolist()
         self.streaks = looked.streaks
 
     def left(self, slot: int, at: int) -> float:
         """How many attempts of a slot still count `at` that time (microseconds), fading by half in 30 days."""
-        return self.attempts[slot] * float(2.0 ** (min(self.times[slot] - at, 0) / _MONTH_US))
+        return sum(self.outcomes[slot]) * float(2.0 ** (min(self.times[slot] - at, 0) / _MONTH_US))
 
 
 class _SeenBy:
@@ -123,7 +126,7 @@ class _SeenBy:
         faded, slot = self._faded, self._keys[_KEYS_READ[kind]]
         if slot < 0 or not faded.times[slot]:
             return None
-        return Seen(faded.outcomes[slot][0], faded.attempts[slot], int(faded.streaks[slot]))
+        return Seen(faded.outcomes[slot][0], sum(faded.outcomes[slot]), int(faded.streaks[slot]))
 
 
 class _TriesBy:
@@ -154,20 +157,19 @@ class Chances(list[float]):
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
         asked = self._asked
-        ours, theirs = asked.matrix[place], asked.matrix[against]
-        differ = (ours != theirs) & ((ours == ours) | (theirs == theirs))
-        members = _members(len(ours))
+        kinds, rows = put_back(asked.matrix, place, against, _members(asked.matrix.shape[1]))
         sides = self._side(place), self._side(against)
-        kinds = zip(_COLUMNS, (members & differ).any(axis=1).tolist(), strict=True)
-        texts = [told_by(kind, *sides) if moved else None for kind, moved in kinds]
-        told = [i for i, text in enumerate(texts) if text is not None]
+        texts = [(told_by(_KINDS[kind], *sides), row) for row, kind in enumerate(kinds.tolist())]
+        told = [(text, row) for text, row in texts if text is not None]
         if not told:
             return ()
-        rows = np.where(members[told], theirs, ours)
+        if len(told) < len(rows):
+            rows = rows[[row for _, row in told]]
         mine = _log_odds(self[place])
-        moved = [mine - _log_odds(without) for without in asked.model.success_probability(rows, few=True).tolist()]
-        order = sorted(range(len(moved)), key=lambda i: -moved[i])[:MOST_REASONS]
-        return tuple(str(texts[told[i]]) for i in order if moved[i] > _LEAST_MOVE)
+        without = asked.model.success_probability(rows, few=True).tolist()
+        moved = [(mine - _log_odds(one), text) for one, (text, _) in zip(without, told, strict=True)]
+        moved.sort(key=itemgetter(0), reverse=True)
+        return tuple(text for by, text in moved[:MOST_REASONS] if by > _LEAST_MOVE)
 
     def _side(self, place: int) -> Side:
         asked = self._asked
