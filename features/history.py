@@ -27,7 +27,6 @@ __all__ = ["History", "Looked", "features_in_passing", "features_of_request", "f
 
 Array = npt.NDArray[Any]
 
-_FIRST, _NONE = np.zeros(1, np.int64), np.empty(0, np.int64)
 _NO_SLOT = repeat(-1)
 _NEVER = kernel.PENDING
 _AT_ONCE = 250_000  # rows between two words on how far it is
@@ -283,17 +282,12 @@ def features_of_request(
 
 def features_over(rows: Rows, looked: Looked, asked: Sequence[int], *, entered: Collection[int] = ()) -> Array:
     """The same, of rows whose slots are `looked` up, and stay as they are; `asked` are the last rows, one after another."""
-    first, n = len(rows) - len(asked), len(rows)
-    wanted = np.arange(first, n)
-    order = rows.created[first:].argsort(kind="stable") if n - first > 1 else _FIRST
-    past = looked.sums, looked.times, looked.streaks
-    updates = _NONE
-    if first > len(entered):
-        # Oldest first already, so that this is the order of `by_resolution`; pending ones come last and are never met
-        resolved = rows.resolved[:first].tolist()
-        entering = [j for j in range(first) if j not in entered]
-        updates = np.array(sorted(entering, key=resolved.__getitem__), np.int64)
-        past = looked.sums.copy(), looked.times.copy(), looked.streaks.copy()
-    out = rows.room(wanted)
-    kernel.sweep(wanted[order], order, updates, *rows.arrays(), looked.keys, *past, out)
+    first = len(rows) - len(asked)
+    held = np.zeros(first, np.bool_)
+    for place in entered:
+        held[place] = True
+    width = kernel.N_FEATURES if rows.own is None else kernel.N_FEATURES + rows.own.shape[1]
+    out: Array = kernel.ask(first, held, width, *rows.arrays(), *looked)
+    if rows.own is not None:
+        out[:, kernel.N_FEATURES :] = rows.own[first:]
     return out

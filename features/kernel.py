@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["N_FEATURES", "OUTCOME_SLOTS", "PENDING", "PLANES", "record_all", "sweep"]
+__all__ = ["N_FEATURES", "OUTCOME_SLOTS", "PENDING", "PLANES", "ask", "record_all", "sweep"]
 
 PENDING = np.iinfo(np.int64).max
 """`resolved` of an attempt whose outcome is not known."""
@@ -389,3 +389,71 @@ def sweep(
             out[places[q]],
         )
     return u
+
+
+@njit(cache=True)
+def ask(
+    first,
+    entered,
+    width,
+    position,
+    created,
+    resolved,
+    outcome,
+    reason,
+    duration,
+    numbers,
+    codes,
+    reference,
+    previous,
+    keys,
+    sums,
+    times,
+    streaks,
+):
+    """Features of the rows of one request from `first` on, (n - first, width), what is beyond features left to be filled.
+
+    The rows before it, oldest first, enter copies of the slots, unless `entered` (first,) says that they have already.
+    """
+    asked = len(created) - first
+    wanted, updates = np.empty(asked, np.int64), np.empty(first, np.int64)
+    for q in range(asked):  # in their order of time: a few, and mostly so already
+        k = q
+        while k > 0 and created[wanted[k - 1]] > created[first + q]:
+            wanted[k] = wanted[k - 1]
+            k -= 1
+        wanted[k] = first + q
+    u = 0
+    for j in range(first):  # in the order in which they became known; pending ones come last, and are never met
+        if entered[j]:
+            continue
+        k = u
+        while k > 0 and resolved[updates[k - 1]] > resolved[j]:
+            updates[k] = updates[k - 1]
+            k -= 1
+        updates[k] = j
+        u += 1
+    if u > 0:
+        sums, times, streaks = sums.copy(), times.copy(), streaks.copy()
+    out = np.empty((asked, width), np.float32)
+    sweep(
+        wanted,
+        wanted - first,
+        updates[:u],
+        position,
+        created,
+        resolved,
+        outcome,
+        reason,
+        duration,
+        numbers,
+        codes,
+        reference,
+        previous,
+        keys,
+        sums,
+        times,
+        streaks,
+        out,
+    )
+    return out

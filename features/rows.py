@@ -311,6 +311,12 @@ class Encoder:
         own = self._own_of(fields) if self.own else ()
         return Encoded(fields["created_at"], numbers, codes, one.reference, slot_names(fields), NOT_ENDED, _NAN, own)
 
+    def ended(self, one: Encoded, fields: Fields) -> Encoded:
+        """An attempt that was encoded before it ended, with what `fields` tell of its end."""
+        duration = fields.get("duration_s")
+        end, lasted = self._end_of(fields), _NAN if duration is None else duration
+        return Encoded(one.created, one.numbers, one.codes, one.reference, one.slots, end, lasted, one.own)
+
     def _end_of(self, fields: Fields) -> tuple[int, int, int]:
         get = fields.get
         at = get("resolved_at")

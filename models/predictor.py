@@ -41,7 +41,7 @@ def _ended(past: Mapping[str, Any]) -> int:
     return at + int(lasted * 1e6) if lasted is not None else past.get("resolved_at") or at
 
 
-def _as_known(past: Fields) -> Fields:
+def _as_known(past: Mapping[str, Any]) -> Mapping[str, Any]:
     """An attempt that has just failed, as training would know it: one that was walked away from is known to be after a while.
 
     Until then it is one without an outcome, and the model has learnt what becomes of the next attempt after such a one.
@@ -163,7 +163,7 @@ class Predictor:
     ) -> Chances:
         """The success probability of each candidate as the next thing done after `previous`."""
         at = max([attempt["created_at"], *(_ended(past) for past in previous[-1:])])
-        known = [*previous[:-1], *(_as_known({**past}) for past in previous[-1:])]
+        known = [*previous[:-1], *map(_as_known, previous[-1:])]
         encoder, last = self.encoder, self._last[0]
         if last is not None and last.attempt is not attempt:
             last = None
@@ -241,6 +241,9 @@ class Predictor:
             if last is not None and i < len(kept) and kept[i] is past:
                 encoded.append(last.earlier[i])
                 known = i in last.entered
+            elif last is not None and attempt.items() <= past.items():  # the attempt itself, which has just failed
+                encoded.append(self.encoder.ended(last.encoded, past))
+                known = self._past.has(past)
             else:
                 encoded.append(self.encoder.encode(_filled(attempt, past), ended=True))
                 known = self._past.has(past)
