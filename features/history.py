@@ -170,12 +170,8 @@ class History:
             new = self._empty(len(places))
             return new["sums"], new["times"], new["streaks"]
         where = np.frombuffer(array("q", places), np.int64)
-        sums, times, streaks = self.sums.take(where, 0), self.times.take(where), self.streaks.take(where)
-        if -1 in places:
-            for i, place in enumerate(places):  # a few, mostly: one by one is quicker
-                if place < 0:
-                    sums[i], times[i], streaks[i] = 0.0, 0, 0
-        return sums, times, streaks
+        copied: tuple[Array, Array, Array] = kernel.copied(where, self.sums, self.times, self.streaks)
+        return copied
 
     def keys_of(self, rows: Rows) -> Array:
         """The slot of each row for each of KEYS, shape (n, 8), −1 for none; new slots for what is new.

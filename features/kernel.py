@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["N_FEATURES", "OUTCOME_SLOTS", "PENDING", "PLANES", "ask", "record_all", "sweep"]
+__all__ = ["N_FEATURES", "OUTCOME_SLOTS", "PENDING", "PLANES", "ask", "copied", "record_all", "sweep"]
 
 PENDING = np.iinfo(np.int64).max
 """`resolved` of an attempt whose outcome is not known."""
@@ -330,6 +330,19 @@ def _not_known_yet(j, i, created, resolved, position):
     if created[j] != created[i]:
         return created[j] > created[i]
     return position[j] >= position[i]
+
+
+@njit(cache=True)
+def copied(places, sums, times, streaks):
+    """The slots at these places, an empty one for a place below 0."""
+    n = len(places)
+    some = np.zeros((n, sums.shape[1], sums.shape[2]))
+    at, in_a_row = np.zeros(n, times.dtype), np.zeros(n, streaks.dtype)
+    for i in range(n):
+        place = places[i]
+        if place >= 0:
+            some[i], at[i], in_a_row[i] = sums[place], times[place], streaks[place]
+    return some, at, in_a_row
 
 
 @njit(cache=True)

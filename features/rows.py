@@ -339,20 +339,21 @@ class Encoder:
         n, first = len(attempts), len(attempts) - asked
         created, numbers, codes, reference, _, ended, duration, own = zip(*attempts, strict=True)
         previous = [*range(-1, first - 1), *[first - 1] * asked]
-        whole = np.frombuffer(array("q", [*created, *chain(*zip(*ended, strict=True)), *previous, *range(n)]), np.int64)
+        whole = array("q", [*created, *chain(*zip(*ended, strict=True)), *previous, *range(n)])
+        began, resolved, outcome, reason, before, position = np.frombuffer(whole, np.int64).reshape(6, n)
         real = np.frombuffer(bytearray().join([*numbers, *reference, array("d", duration)]), np.float64)
         end = n * len(RAW_NUMBERS)
         return Rows(
-            whole[:n],
-            whole[n : 2 * n],
-            whole[2 * n : 3 * n],
-            whole[3 * n : 4 * n],
+            began,
+            resolved,
+            outcome,
+            reason,
             real[-n:],
             real[:end].reshape(n, -1),
             np.frombuffer(bytearray().join(codes), np.int32).reshape(n, -1),
             real[end:-n].reshape(n, -1),
-            whole[4 * n : 5 * n],
-            whole[5 * n :],
+            before,
+            position,
             (),
             np.array(own, np.float64).astype(np.float32) if self.own else None,
         )

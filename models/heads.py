@@ -102,9 +102,15 @@ def _straight(scores, weights, biases):
 
 
 @njit(cache=True, nogil=True)
-def _outcomes(rows, asked, weights, biases, curves, blend, places):
-    """Probabilities of the outcomes of a few rows, (n, 5): all that lies between the features and them, by one call."""
-    scores, out = np.zeros((len(rows), len(weights))), np.empty((len(rows), 5))
+def _outcomes(some, more, asked, weights, biases, curves, blend, places):
+    """Probabilities of the outcomes of a few rows, which stand in two matrices, (n, 5).
+
+    All that lies between the features and them, by one call.
+    """
+    n = len(some) + len(more)
+    rows = np.empty((n, some.shape[1]), np.float32)
+    rows[: len(some)], rows[len(some) :] = some, more
+    scores, out = np.zeros((n, len(weights))), np.empty((n, 5))
     add_scores(rows, *asked, scores)
     _straight(scores, weights, biases)
     add_curves(rows, *curves, scores)
@@ -248,15 +254,18 @@ class OutcomeModel:
         _probable(self.success.scores(matrix, few=few)[:, 0], self.blend.bias, self.blend.direct, alone)
         return alone
 
-    def outcome_probability(self, matrix: Array, *, few: bool = False) -> Array:
-        """P(outcome), shape (n, 5), in the order of OUTCOMES; rows sum to 1."""
+    def outcome_probability(self, matrix: Array, *, more: Array | None = None, few: bool = False) -> Array:
+        """P(outcome), shape (n, 5), in the order of OUTCOMES; rows sum to 1. `more` rows come after those of `matrix`."""
+        blend, together = self._blended, self._together
+        if few and together is not None and self.stages is not None:
+            rest = matrix[:0] if more is None else more
+            told: Array = _outcomes(matrix, rest, together.booster.in_order, *together[1:], blend, _PLACES)
+            return told
+        if more is not None:
+            matrix = np.concatenate([matrix, more])
         if self.stages is None:
             success = self.success_probability(matrix, few=few)[:, None]
             return np.hstack([success, (1.0 - success) * np.array(self.category_shares)])
-        blend, together = self._blended, self._together
-        if few and together is not None:
-            told: Array = _outcomes(matrix, together.booster.in_order, *together[1:], blend, _PLACES)
-            return told
         out = np.empty((len(matrix), 5))
         _settle(self._scores(matrix, few=few), *blend, _PLACES, out)
         return out

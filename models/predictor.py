@@ -186,7 +186,7 @@ class Predictor:
         """
         last, model = self._last[0], self._model
         if model.tells_all and last is not None and last.attempt is attempt and last.past is self._past:
-            found = model.outcome_probability(np.concatenate([matrix, last.matrix]), few=True)
+            found = model.outcome_probability(matrix, more=last.matrix, few=True)
             self._last[0] = last._replace(outcome=found[-1].tolist())
             told: list[float] = found[:-1, 0].tolist()
             return told
