@@ -66,7 +66,9 @@ class Booster:
         return self
 
     def _ask(self, questions: Questions) -> None:
-        self.questions, self.in_order = questions, sorted_out(questions)
+        self.questions = questions
+        self.in_order = sorted_out(questions)
+        """What compiled code takes between the rows and the scores (see `sorted_out`)."""
 
     def few(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Raw scores of a few rows, shape (n, n_classes): the way of a request. `matrix` is float32, and has the places."""

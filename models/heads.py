@@ -256,16 +256,16 @@ class OutcomeModel:
 
     def outcome_probability(self, matrix: Array, *, more: Array | None = None, few: bool = False) -> Array:
         """P(outcome), shape (n, 5), in the order of OUTCOMES; rows sum to 1. `more` rows come after those of `matrix`."""
+        if self.stages is None:
+            matrix = matrix if more is None else np.concatenate([matrix, more])
+            success = self.success_probability(matrix, few=few)[:, None]
+            return np.hstack([success, (1.0 - success) * np.array(self.category_shares)])
         blend, together = self._blended, self._together
-        if few and together is not None and self.stages is not None:
+        if few and together is not None:
             rest = matrix[:0] if more is None else more
             told: Array = _outcomes(matrix, rest, together.booster.in_order, *together[1:], blend, _PLACES)
             return told
-        if more is not None:
-            matrix = np.concatenate([matrix, more])
-        if self.stages is None:
-            success = self.success_probability(matrix, few=few)[:, None]
-            return np.hstack([success, (1.0 - success) * np.array(self.category_shares)])
+        matrix = matrix if more is None else np.concatenate([matrix, more])
         out = np.empty((len(matrix), 5))
         _settle(self._scores(matrix, few=few), *blend, _PLACES, out)
         return out
