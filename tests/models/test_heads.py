@@ -138,6 +138,29 @@ def test_a_trained_head_tells_few_rows_what_it_tells_many(artefact, matrix, evid
 
 
 @pytest.mark.parametrize("blend", BLENDS)
+def test_a_few_rows_are_told_what_many_are_by_one_compiled_call(artefact, matrix, evidence, blend):
+    """The same numbers to the bit: a request's are those that the model was judged by."""
+    model = replace(artefact.outcome_model(), blend=blend)
+    outcomes, reasons = model.outcome_probability(matrix), model.reason_probability(matrix, evidence)
+    for n in (1, 4, 5, 17):
+        np.testing.assert_array_equal(model.outcome_probability(matrix[:n], few=True), outcomes[:n])
+        together = model.outcome_probability(matrix[:n], more=matrix[n : n + 2], few=True)
+        np.testing.assert_array_equal(together, outcomes[: n + 2])
+        names, told = model.reason_probability(matrix[:n], evidence[:n], few=True)
+        assert names == reasons[0]
+        np.testing.assert_array_equal(told, reasons[1][:n])
+
+
+@pytest.mark.parametrize("stages", [STAGED, None])
+@pytest.mark.parametrize("few", [True, False])
+def test_more_rows_come_after_the_first_ones(stages, few):
+    model = OutcomeModel(SUCCESS, stages, None, SHARES, Blend(0.0, 1.0, 1.0))
+    some = np.linspace(-2.0, 2.0, 20, dtype=np.float32).reshape(4, 5)
+    told = model.outcome_probability(some[:3], more=some[3:], few=few)
+    np.testing.assert_array_equal(told, model.outcome_probability(some, few=few))
+
+
+@pytest.mark.parametrize("blend", BLENDS)
 def test_heads_scored_together_score_as_each_alone(artefact, matrix, blend):
     model = replace(artefact.outcome_model(), blend=blend)
     heads = [model.success, *model.stages] if blend.direct else model.stages

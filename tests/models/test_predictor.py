@@ -15,7 +15,7 @@ from features.taxonomy import reasons
 from models.artefact import load
 from models.heads import OutcomeModel
 from models.predictor import Predictor
-from models.variants import what_if
+from models.variants import Variants, what_if
 
 AFTER = set(after_columns())
 AT = {name: place for place, name in enumerate(feature_names())}
@@ -81,14 +81,36 @@ means = st.fixed_dictionaries(
 )
 
 
-@given(place=st.integers(0, 10**6), candidate=means)
-def test_another_way_to_pay_is_encoded_as_the_whole_attempt_would_be(artefact, every_field, place, candidate):
-    """Only what belongs to the means is encoded anew, whatever the attempt was."""
-    attempt = before(every_field[place % len(every_field)])
-    asked = what_if(attempt, candidate, attempt["created_at"], every_field[:3], artefact.encoder.own)
-    found, wanted = artefact.encoder.changed(artefact.encoder.encode(attempt), asked), artefact.encoder.encode(asked)
+def assert_same(found, wanted):
     for name, value in found._asdict().items():
         np.testing.assert_array_equal(value, getattr(wanted, name), err_msg=name)
+
+
+@given(
+    place=st.integers(0, 10**6),
+    candidates=st.lists(means, max_size=3),
+    earlier=st.sets(st.integers(0, 50), max_size=3),
+    at=st.integers(0, 10**9),
+)
+def test_another_way_to_pay_is_encoded_as_the_whole_attempt_would_be(
+    artefact, every_field, place, candidates, earlier, at
+):
+    """Only what changes is encoded anew, whatever the attempt was, and whatever card was shown earlier."""
+    attempt, encoder = before(every_field[place % len(every_field)]), artefact.encoder
+    shown = [every_field[i] for i in earlier]
+    variants = Variants(encoder, attempt, encoder.encode(attempt), candidates, at, shown)
+    for i, candidate in enumerate(candidates):
+        asked = what_if(attempt, candidate, at, shown, encoder.own)
+        assert variants[i] == asked
+        assert variants.method(i) == asked["method"]
+        assert_same(variants.encoded[i], encoder.encode(asked))
+
+
+def test_an_attempt_that_ended_is_encoded_by_what_is_known_of_its_end(artefact, every_field):
+    encoder = artefact.encoder
+    for whole in every_field[:50]:
+        found = encoder.ended(encoder.encode(before(whole)), whole)
+        assert_same(found, encoder.encode(whole, ended=True))
 
 
 @pytest.fixture(scope="module")
