@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from features.definitions import feature_names
-from models.differing import put_back
 from models.phrases import Seen, Side, told_by
 
 if TYPE_CHECKING:
@@ -156,6 +155,8 @@ class Chances(list[float]):
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
+        from models.differing import put_back  # compiled code is imported with a model, and never without
+
         asked = self._asked
         kinds, rows = put_back(asked.matrix, place, against, _members(asked.matrix.shape[1]))
         sides = self._side(place), self._side(against)

@@ -211,6 +211,10 @@ def test_what_starts_the_workers_imports_none_of_what_serves():
     assert not found & {"numba", "sqlalchemy", "models.engine", "serving.app", "mlflow", "pandas"}
 
 
+def test_compiled_code_is_imported_with_a_model_and_never_without():
+    assert "numba" not in imported("import serving.loading, models.engine, models.grounds")
+
+
 def test_numba_comes_without_scipys_linear_algebra_which_may_be_imported_later():
     without = imported("from serving.loading import _import_numba; _import_numba()")
     assert "numba.np.arraymath" in without
