@@ -14,46 +14,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from features.errors import ArtifactMismatch
+from models import kernel
 
-__all__ = ["Additive", "Curve", "add_curves", "arrays_of"]
+__all__ = ["Additive", "Curve", "arrays_of"]
 
 Array = npt.NDArray[Any]
 
 
-@njit(cache=True, nogil=True)
-def add_curves(rows, biases, ends, places, starts, counts, coded, missing, knots, values, scores):
-    """Add to `scores` (n, sums) each sum of each row: a bias, and the curves from the last sum's end to its own."""
-    for i in range(len(rows)):
-        f = 0
-        for s in range(len(biases)):
-            total = biases[s]
-            while f < ends[s]:
-                value = rows[i, places[f]]
-                start, count = starts[f], counts[f]
-                if value != value:
-                    total += missing[f]
-                elif coded[f]:
-                    if value >= 0.0 and value < count:
-                        total += values[start + np.int64(value)]
-                elif value <= knots[start]:
-                    total += values[start]
-                elif value >= knots[start + count - 1]:
-                    total += values[start + count - 1]
-                else:
-                    k = start + 1
-                    while knots[k] < value:
-                        k += 1
-                    share = (value - knots[k - 1]) / (knots[k] - knots[k - 1])
-                    total += values[k - 1] + share * (values[k] - values[k - 1])
-                f += 1
-            scores[i, s] += total
-
-
 def arrays_of(sums: Sequence[Additive | None]) -> tuple[Array, ...]:
-    """What `add_curves` takes between the rows and the scores (n, sums); a sum that is None adds nothing."""
+    """What `kernel.add_curves` takes between the rows and the scores (n, sums); a sum that is None adds nothing."""
     curves = [curve for one in sums for curve in (one.curves if one is not None else ())]
     biases = np.array([one.bias if one is not None else 0.0 for one in sums])
     ends = np.cumsum([len(one.curves) if one is not None else 0 for one in sums])
@@ -83,7 +54,7 @@ class Additive:
     def __call__(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Log-odds, shape (n,), of the rows of `matrix`."""
         scores = np.zeros((len(matrix), 1))
-        add_curves(matrix, *self._arrays, scores)
+        kernel.add_curves(matrix, *self._arrays, scores)
         return scores[:, 0]
 
     def scaled(self, by: float) -> Additive:

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import ArtifactMismatch
-from models.questions import SETS, Questions, Tree, add_scores, cut, joined, sorted_out
+from models.kernel import add_scores
+from models.questions import SETS, Questions, Tree, cut, joined, sorted_out
 
 __all__ = ["Booster"]
 

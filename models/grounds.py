@@ -155,7 +155,7 @@ class Chances(list[float]):
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
-        from models.differing import put_back  # compiled code is imported with a model, and never without
+        from models.kernel import put_back  # compiled code is imported with a model, and never without
 
         asked = self._asked
         kinds, rows = put_back(asked.matrix, place, against, _members(asked.matrix.shape[1]))

@@ -8,7 +8,6 @@ over, each category has the share that the stages give it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,12 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from features.columns import CATEGORIES
-from models.additive import Additive, add_curves, arrays_of
+from models import kernel
+from models.additive import Additive, arrays_of
 from models.booster import Booster
-from models.questions import add_scores
 
 __all__ = ["STAGES", "Blend", "Calibration", "Head", "OutcomeModel"]
 
@@ -31,134 +29,6 @@ STAGES = ("technical", "user_abandonment", "authentication", "bank_decline")
 """The stages, in the order in which an attempt meets them, by the category of what falls there."""
 
 _PLACES = np.array([STAGES.index(category) for category in CATEGORIES])
-_TINY = 1e-12
-
-
-@njit(cache=True, nogil=True)
-def _softplus(x):
-    """log(1 + e^x)."""
-    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
-
-
-@njit(cache=True, nogil=True)
-def _odds_of_passing(scores, i):
-    """Log-odds that attempt `i` passes every stage, the last four columns of `scores`."""
-    passes = 0.0
-    for stage in range(scores.shape[1] - 4, scores.shape[1]):
-        passes -= _softplus(scores[i, stage])
-    return passes - math.log(max(-math.expm1(passes), _TINY))
-
-
-@njit(cache=True, nogil=True)
-def _passing(scores, out):
-    """Log-odds of passing every stage, into `out` (n,)."""
-    for i in range(len(scores)):
-        out[i] = _odds_of_passing(scores, i)
-
-
-@njit(cache=True, nogil=True)
-def _probable(scores, bias, direct, out):
-    """P(success) by the success head alone, into `out` (n,)."""
-    for i in range(len(scores)):
-        out[i] = math.exp(-_softplus(-(bias + direct * scores[i])))
-
-
-@njit(cache=True, nogil=True)
-def _settle(scores, bias, direct, staged, places, out):
-    """Probabilities of the outcomes, into `out` (n, 5): of success by the blend, of the categories as the stages share it.
-
-    `scores` (n, 5): log-odds of the success head, which may be left out, and of falling at each stage; `places` says at
-    which stage each category falls.
-    """
-    first = scores.shape[1] - 4
-    shares = np.empty(4)
-    for i in range(len(scores)):
-        odds = bias + staged * _odds_of_passing(scores, i)
-        if first == 1:
-            odds += direct * scores[i, 0]
-        success = math.exp(-_softplus(-odds))
-        # log P(came so far) + log P(falls there)
-        came, most = 0.0, -np.inf
-        for stage in range(4):
-            falls = scores[i, first + stage]
-            shares[stage] = came - _softplus(-falls)
-            came -= _softplus(falls)
-            most = max(most, shares[stage])
-        total = 0.0
-        for stage in range(4):
-            shares[stage] = math.exp(shares[stage] - most)
-            total += shares[stage]
-        out[i, 0] = success
-        for c in range(4):
-            out[i, 1 + c] = (1.0 - success) * (shares[places[c]] / total)
-
-
-@njit(cache=True, nogil=True)
-def _straight(scores, weights, biases):
-    """Each column times its weight and with its bias, in place."""
-    for i in range(len(scores)):
-        for k in range(len(weights)):
-            scores[i, k] = scores[i, k] * weights[k] + biases[k]
-
-
-@njit(cache=True, nogil=True)
-def _outcomes(some, more, asked, weights, biases, curves, blend, places):
-    """Probabilities of the outcomes of a few rows, which stand in two matrices, (n, 5).
-
-    All that lies between the features and them, by one call.
-    """
-    n = len(some) + len(more)
-    rows = np.empty((n, some.shape[1]), np.float32)
-    rows[: len(some)], rows[len(some) :] = some, more
-    scores, out = np.zeros((n, len(weights))), np.empty((n, 5))
-    add_scores(rows, *asked, scores)
-    _straight(scores, weights, biases)
-    add_curves(rows, *curves, scores)
-    _settle(scores, *blend, places, out)
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _mapped(scores, weights, bias):
-    """Scores (n, k) by a map (k, k) and a bias (k,), in one order of adding, however many rows there are."""
-    n, k = scores.shape
-    out = np.empty((n, k))
-    for i in range(n):
-        for j in range(k):
-            out[i, j] = 0.0
-        for m in range(k):
-            for j in range(k):
-                out[i, j] += scores[i, m] * weights[m, j]
-        for j in range(k):
-            out[i, j] += bias[j]
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _shared(scores):
-    """Log-weights (n, k) as shares, in place."""
-    for i in range(len(scores)):
-        most, total = -np.inf, 0.0
-        for j in range(scores.shape[1]):
-            most = max(most, scores[i, j])
-        for j in range(scores.shape[1]):
-            scores[i, j] = math.exp(scores[i, j] - most)
-            total += scores[i, j]
-        for j in range(scores.shape[1]):
-            scores[i, j] /= total
-
-
-@njit(cache=True, nogil=True)
-def _classes(rows, more, asked, weights, bias):
-    """Probabilities of the classes of a few rows, whose columns stand in two matrices: as `_outcomes`, by one call."""
-    n, first = rows.shape
-    whole = np.empty((n, first + more.shape[1]), np.float32)
-    whole[:, :first], whole[:, first:] = rows, more
-    scores = np.zeros((n, len(bias)))
-    add_scores(whole, *asked, scores)
-    shares = _mapped(scores, weights, bias)
-    _shared(shares)
-    return shares
 
 
 @dataclass(frozen=True)
@@ -178,7 +48,7 @@ class Calibration:
 
     def __call__(self, scores: Array) -> Array:
         """Calibrated scores, same shape."""
-        moved: Array = _mapped(scores, self.weights, self.bias)
+        moved: Array = kernel.mapped(scores, self.weights, self.bias)
         return moved
 
 
@@ -208,7 +78,7 @@ class Head:
         if self.booster.classes == 1:
             first = np.exp(-np.logaddexp(0.0, -scores))
             return np.hstack([first, 1.0 - first])
-        _shared(scores)
+        kernel.share_out(scores)
         return scores
 
 
@@ -251,7 +121,7 @@ class OutcomeModel:
             told: Array = self.outcome_probability(matrix, few=few)[:, 0]
             return told
         alone = np.empty(len(matrix))
-        _probable(self.success.scores(matrix, few=few)[:, 0], self.blend.bias, self.blend.direct, alone)
+        kernel.probable(self.success.scores(matrix, few=few)[:, 0], self.blend.bias, self.blend.direct, alone)
         return alone
 
     def outcome_probability(self, matrix: Array, *, more: Array | None = None, few: bool = False) -> Array:
@@ -263,11 +133,11 @@ class OutcomeModel:
         blend, together = self._blended, self._together
         if few and together is not None:
             rest = matrix[:0] if more is None else more
-            told: Array = _outcomes(matrix, rest, together.booster.in_order, *together[1:], blend, _PLACES)
+            told: Array = kernel.outcomes(matrix, rest, together.booster.in_order, *together[1:], blend, _PLACES)
             return told
         matrix = matrix if more is None else np.concatenate([matrix, more])
         out = np.empty((len(matrix), 5))
-        _settle(self._scores(matrix, few=few), *blend, _PLACES, out)
+        kernel.settle(self._scores(matrix, few=few), *blend, _PLACES, out)
         return out
 
     def log_odds(self, matrix: Array) -> tuple[Array, Array]:
@@ -276,7 +146,7 @@ class OutcomeModel:
         if self.stages is None:
             return direct, np.zeros_like(direct)
         staged = np.empty(len(matrix))
-        _passing(self._scores(matrix, few=False), staged)
+        kernel.passing(self._scores(matrix, few=False), staged)
         return direct, staged
 
     @cached_property
@@ -306,8 +176,8 @@ class OutcomeModel:
             return np.hstack([head.scores(matrix, few=few) for head in heads])
         booster, weights, biases, curves = self._together
         scores = booster.few(matrix) if few else booster.many(matrix)
-        _straight(scores, weights, biases)
-        add_curves(matrix, *curves, scores)
+        kernel.straighten(scores, weights, biases)
+        kernel.add_curves(matrix, *curves, scores)
         return scores
 
     def reason_probability(self, matrix: Array, evidence: Array, *, few: bool = False) -> tuple[Sequence[str], Array]:
@@ -316,7 +186,7 @@ class OutcomeModel:
             raise ValueError("this model has no reason head")
         head, booster, calibration = self.reason, self.reason.booster, self.reason.calibration
         if few and isinstance(booster, Booster) and booster.classes > 1 and head.additive is None:
-            told = _classes(matrix, evidence, booster.in_order, calibration.weights, calibration.bias)
+            told = kernel.classes(matrix, evidence, booster.in_order, calibration.weights, calibration.bias)
             return head.classes, told
         return head.classes, head.probabilities(np.hstack([matrix, evidence]), few=few)
 

@@ -4,7 +4,7 @@ The leaves of a tree stand in a row, a bit for each. Every inner node asks a que
 end in the leaves to its left, so that their bits are cleared. Once all is asked, a row ends in the first leaf that is left.
 Questions of all trees about one feature come in the order of their thresholds, and those below a row's value are the ones
 that send it to the right: they are read one after another, with nothing to guess for the processor and no jumps in memory.
-Four rows share a word, so that one question is put to all of them at once.
+Four rows share a word, so that one question is put to all of them at once (`models.kernel`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
-__all__ = ["LEAVES", "SETS", "WAYS", "Questions", "Tree", "add_scores", "cut", "joined", "sorted_out"]
+__all__ = ["LEAVES", "SETS", "WAYS", "Questions", "Tree", "cut", "joined", "sorted_out"]
 
 Array = npt.NDArray[Any]
 U64 = np.uint64
@@ -31,13 +29,6 @@ WAYS = 3
 
 SETS = WAYS
 """In place of a way: the question is whether a code is in a set."""
-
-_ROWS = 16  # asked together: four words of four rows
-_QUARTER = U64(0xFFFF)
-_FOUR_TIMES = U64(0x0001_0001_0001_0001)
-_ALL = ~U64(0)
-_STAY = np.array([sum(0xFFFF << 16 * r for r in range(4) if not rows >> r & 1) for rows in range(16)], np.uint64)
-"""Of a word, the quarters of those of its four rows that are not named by the bits of the place here."""
 
 
 class Tree(NamedTuple):
@@ -156,7 +147,7 @@ def cut(inner, left, right, leaf_values, piece, mask, values, leads, leaves, roo
 
 
 def sorted_out(told: Questions) -> tuple[Array, ...]:
-    """What `add_scores` takes between the rows and the scores: the questions in the order in which they are asked."""
+    """What `kernel.add_scores` takes between the rows and the scores: the questions in the order in which they are asked."""
     numbers = np.flatnonzero(told.way < SETS)
     numbers = numbers[np.lexsort((told.threshold[numbers], told.way[numbers], told.place[numbers]))]
     of_column = told.place[numbers] * WAYS + told.way[numbers]
@@ -186,168 +177,3 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
         told.trees.values,
         told.trees.leads if (told.trees.leads >= 0).any() else told.trees.leads[:0],
     )
-
-
-@njit(cache=True, nogil=True)
-def _in_order(rows, first, n, place, way, value, lane):
-    """Some rows' values of a feature in their order, NaN last, into `value`, and which row has each, into `lane`."""
-    for r in range(n):
-        v = rows[first + r, place]
-        if v != v and way != 1:
-            v = np.float32(-np.inf) if way == 0 else np.float32(0.0)
-        k = r
-        if v == v:
-            while k > 0 and not (value[k - 1] <= v):
-                value[k], lane[k] = value[k - 1], lane[k - 1]
-                k -= 1
-        value[k], lane[k] = v, r
-
-
-@njit(cache=True, nogil=True)
-def _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide):
-    """Clear, of the first n rows from `first` on, the bits of the leaves that questions about numbers leave behind."""
-    value, lane = np.empty(_ROWS, np.float32), np.empty(_ROWS, np.int64)
-    none = U64(0)
-    for c in range(len(columns)):
-        _in_order(rows, first, n, columns[c, 0], columns[c, 1], value, lane)
-        at, end = columns[c, 2], columns[c, 3]
-        a, b, c_, d = none, none, none, none  # all ones for the rows that stay to the left from here on
-        for r in range(n):
-            v = value[r]
-            while at < end and not (v <= threshold[at]):
-                p, m = U64(piece[at]) * wide, U64(mask[at]) * _FOUR_TIMES
-                if wide == 1:
-                    bits[p] &= a | m
-                else:
-                    bits[p] &= a | m
-                    bits[p + U64(1)] &= b | m
-                    bits[p + U64(2)] &= c_ | m
-                    bits[p + U64(3)] &= d | m
-                at += U64(1)
-            if at == end:
-                break
-            row = lane[r]
-            stays = _QUARTER << U64(16 * (row & 3))
-            if row < 4:
-                a |= stays
-            elif row < 8:
-                b |= stays
-            elif row < 12:
-                c_ |= stays
-            else:
-                d |= stays
-
-
-@njit(cache=True, nogil=True)
-def _ask_codes(rows, first, n, coded, sets, words, piece, mask, bits, wide):
-    """The same for questions of whether a code is in a set; once for all the rows that have the same code."""
-    word, bit, same = np.empty(_ROWS, np.uint64), np.empty(_ROWS, np.uint32), np.empty(_ROWS, np.uint64)
-    code = np.empty(_ROWS, np.int64)
-    for f in range(len(coded)):
-        kinds = 0
-        for r in range(n):
-            v = rows[first + r, coded[f, 0]]
-            ours = np.int64(v) if v > -1.0 and v < 2147483648.0 else -1  # NaN is neither
-            k = 0
-            while k < kinds and code[k] != ours:
-                k += 1
-            if k == kinds:
-                # No set has so many words: what is no code is in none
-                code[k], word[k], bit[k], same[k] = ours, U64(ours >> 5), np.uint32(ours & 31), U64(0)
-                kinds += 1
-            same[k] |= U64(1) << U64(r)
-        for s in range(coded[f, 1], coded[f, 2]):
-            outside = U64(0)
-            for k in range(kinds):
-                if word[k] < sets[s, 1]:
-                    within = U64((words[sets[s, 0] + word[k]] >> bit[k]) & np.uint32(1))
-                    outside |= same[k] & (within - U64(1))
-                else:
-                    outside |= same[k]
-            if outside == U64(0):
-                continue
-            a, b = _STAY[outside & U64(15)], _STAY[(outside >> U64(4)) & U64(15)]
-            c, d = _STAY[(outside >> U64(8)) & U64(15)], _STAY[outside >> U64(12)]
-            for at in range(sets[s, 2], sets[s, 3]):
-                p, m = U64(piece[at]) * wide, U64(mask[at]) * _FOUR_TIMES
-                if wide == 1:
-                    bits[p] &= a | m
-                else:
-                    bits[p] &= a | m
-                    bits[p + U64(1)] &= b | m
-                    bits[p + U64(2)] &= c | m
-                    bits[p + U64(3)] &= d | m
-
-
-@intrinsic
-def _first_one(_, number):  # noqa: ARG001  numba's signature
-    """The place of the lowest bit that is 1: one instruction, for which Python has no word."""
-
-    def one_instruction(_context, builder, _signature, arguments):
-        return builder.cttz(arguments[0], cgutils.true_bit)
-
-    return types.uint64(types.uint64), one_instruction
-
-
-@njit(cache=True, nogil=True)
-def _add_leaves(bits, first, n, wide, leaves, roots, answers, values, scores):
-    """Add the leaf in which each row ends, of trees of one piece: those of one class follow one another."""
-    t = 0
-    while t < len(roots):
-        answer, end = U64(answers[t]), t
-        while end < len(roots) and answers[end] == answer:
-            end += 1
-        for w in range((n + 3) // 4):
-            k, many = first + 4 * w, min(4, n - 4 * w)
-            if many == 4:
-                a, b, c, d = scores[k, answer], scores[k + 1, answer], scores[k + 2, answer], scores[k + 3, answer]
-                for i in range(t, end):
-                    p = U64(roots[i])
-                    leaf, left = U64(leaves[p]), bits[p * wide + U64(w)]
-                    a += values[leaf + _first_one(left)]
-                    b += values[leaf + _first_one(left >> U64(16))]
-                    c += values[leaf + _first_one(left >> U64(32))]
-                    d += values[leaf + _first_one(left >> U64(48))]
-                scores[k, answer], scores[k + 1, answer], scores[k + 2, answer], scores[k + 3, answer] = a, b, c, d
-            else:
-                for r in range(many):
-                    a = scores[k + r, answer]
-                    for i in range(t, end):
-                        p = U64(roots[i])
-                        a += values[U64(leaves[p]) + _first_one(bits[p * wide + U64(w)] >> U64(16 * r))]
-                    scores[k + r, answer] = a
-        t = end
-
-
-@njit(cache=True, nogil=True)
-def _add_led(bits, first, n, wide, leaves, roots, answers, values, leads, scores):
-    """The same, of trees in pieces, some leaves of which lead to another."""
-    for t in range(len(roots)):
-        p = U64(roots[t])
-        leaf, answer = U64(leaves[p]), U64(answers[t])
-        for w in range(U64((n + 3) // 4)):
-            left, r = bits[p * wide + w], U64(first) + U64(4) * w
-            for k in range(r, min(r + U64(4), U64(first + n))):
-                at = leaf + _first_one(left)
-                while leads[at] >= 0:
-                    q = U64(leads[at])
-                    at = U64(leaves[q]) + _first_one(bits[q * wide + w] >> (U64(16) * (k - r)))
-                scores[k, answer] += values[at]
-                left >>= U64(16)
-
-
-@njit(cache=True, nogil=True)
-def add_scores(
-    rows, columns, threshold, coded, sets, words, piece, mask, leaves, roots, answers, values, leads, scores
-):
-    """Add to `scores` (n, classes) each row's leaf of every tree: to each class in the order of its trees."""
-    for first in range(0, len(rows), _ROWS):
-        n = min(_ROWS, len(rows) - first)
-        wide = U64(1) if n <= 4 else U64(4)
-        bits = np.full(len(leaves) * np.int64(wide), _ALL)
-        _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide)
-        _ask_codes(rows, first, n, coded, sets, words, piece, mask, bits, wide)
-        if len(leads) == 0:
-            _add_leaves(bits, first, n, wide, leaves, roots, answers, values, scores)
-        else:
-            _add_led(bits, first, n, wide, leaves, roots, answers, values, leads, scores)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.differing import put_back
+from models.kernel import put_back
 
 values = st.sampled_from([0.0, 1.0, 2.0, float("nan")])
 
