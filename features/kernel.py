@@ -340,8 +340,14 @@ def copied(places, sums, times, streaks):
     at, in_a_row = np.zeros(n, times.dtype), np.zeros(n, streaks.dtype)
     for i in range(n):
         place = places[i]
-        if place >= 0:
-            some[i], at[i], in_a_row[i] = sums[place], times[place], streaks[place]
+        if place < 0:
+            continue
+        at[i], in_a_row[i] = times[place], streaks[place]
+        for plane in range(
+            sums.shape[1]
+        ):  # one by one: compiling a copy of a slice takes seconds, for its error's text
+            for o in range(sums.shape[2]):
+                some[i, plane, o] = sums[place, plane, o]
     return some, at, in_a_row
 
 

@@ -298,7 +298,9 @@ def outcomes(some, more, asked, weights, biases, curves, blend, places):
     """
     n = len(some) + len(more)
     rows = np.empty((n, some.shape[1]), np.float32)
-    rows[: len(some)], rows[len(some) :] = some, more
+    for i in range(n):
+        for c in range(some.shape[1]):
+            rows[i, c] = some[i, c] if i < len(some) else more[i - len(some), c]
     scores, out = np.zeros((n, len(weights))), np.empty((n, 5))
     add_scores(rows, *asked, scores)
     straighten(scores, weights, biases)
@@ -342,7 +344,9 @@ def classes(rows, more, asked, weights, bias):
     """Probabilities of the classes of a few rows, whose columns stand in two matrices: as `_outcomes`, by one call."""
     n, first = rows.shape
     whole = np.empty((n, first + more.shape[1]), np.float32)
-    whole[:, :first], whole[:, first:] = rows, more
+    for i in range(n):
+        for c in range(whole.shape[1]):
+            whole[i, c] = rows[i, c] if c < first else more[i, c - first]
     scores = np.zeros((n, len(bias)))
     add_scores(whole, *asked, scores)
     shares = mapped(scores, weights, bias)
