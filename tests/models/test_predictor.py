@@ -160,6 +160,21 @@ class TestPredictor:
         alone = [predictor.candidate_success(*retry, [one])[0] for one in CANDIDATES]
         assert alone == pytest.approx(together, rel=1e-12)
 
+    def test_an_earlier_attempt_with_the_same_columns_is_not_taken_for_the_attempt_itself(self, artefact, retry):
+        attempt, previous = retry
+        means = {"method": "bank_transfer", "route": "elsewhere"}
+        other = {**attempt, **means, "attempt_id": "other", "outcome": "technical"}
+
+        def fresh():
+            return Predictor(artefact.encoder, artefact.outcome_model(), artefact.history, artefact.ways)
+
+        asked_before = fresh()
+        asked_before.outcome(attempt, previous)
+        found = asked_before.candidate_success(attempt, [*previous, other], CANDIDATES)
+        assert found == fresh().candidate_success(attempt, [*previous, other], CANDIDATES)
+        failed = {**attempt, "outcome": "technical"}
+        assert found != fresh().candidate_success(attempt, [*previous, failed], CANDIDATES)
+
     def test_doing_the_same_at_the_same_moment_is_the_attempt_itself(self, predictor, retry):
         attempt, previous = retry
         (told,) = predictor.candidate_success(attempt, previous, [{"method": attempt["method"]}])
