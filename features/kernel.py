@@ -332,7 +332,7 @@ def _not_known_yet(j, i, created, resolved, position):
     return position[j] >= position[i]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
 def copied(places, sums, times, streaks):
     """The slots at these places, an empty one for a place below 0."""
     n = len(places)
@@ -410,7 +410,7 @@ def sweep(
     return u
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
 def ask(
     first,
     entered,
