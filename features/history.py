@@ -283,7 +283,7 @@ def features_over(rows: Rows, looked: Looked, asked: Sequence[int], *, entered: 
     for place in entered:
         held[place] = True
     width = kernel.N_FEATURES if rows.own is None else kernel.N_FEATURES + rows.own.shape[1]
-    out: Array = kernel.ask(first, held, width, *rows.arrays(), *looked)
+    out: Array = kernel.ask(first, held, width, rows.arrays(), *looked)
     if rows.own is not None:
         out[:, kernel.N_FEATURES :] = rows.own[first:]
     return out

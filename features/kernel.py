@@ -343,9 +343,8 @@ def copied(places, sums, times, streaks):
         if place < 0:
             continue
         at[i], in_a_row[i] = times[place], streaks[place]
-        for plane in range(
-            sums.shape[1]
-        ):  # one by one: compiling a copy of a slice takes seconds, for its error's text
+        # One by one: compiling a copy of a slice takes seconds, for its error's text
+        for plane in range(sums.shape[1]):
             for o in range(sums.shape[2]):
                 some[i, plane, o] = sums[place, plane, o]
     return some, at, in_a_row
@@ -411,29 +410,13 @@ def sweep(
 
 
 @njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
-def ask(
-    first,
-    entered,
-    width,
-    position,
-    created,
-    resolved,
-    outcome,
-    reason,
-    duration,
-    numbers,
-    codes,
-    reference,
-    previous,
-    keys,
-    sums,
-    times,
-    streaks,
-):
+def ask(first, entered, width, rows, keys, sums, times, streaks):
     """Features of the rows of one request from `first` on, (n - first, width), what is beyond features left to be filled.
 
     The rows before it, oldest first, enter copies of the slots, unless `entered` (first,) says that they have already.
+    `rows` are ten arrays, as `sweep` takes them from `position` to `previous`.
     """
+    created, resolved = rows[1], rows[2]
     asked = len(created) - first
     wanted, updates = np.empty(asked, np.int64), np.empty(first, np.int64)
     for q in range(asked):  # in their order of time: a few, and mostly so already
@@ -455,24 +438,5 @@ def ask(
     if u > 0:
         sums, times, streaks = sums.copy(), times.copy(), streaks.copy()
     out = np.empty((asked, width), np.float32)
-    sweep(
-        wanted,
-        wanted - first,
-        updates[:u],
-        position,
-        created,
-        resolved,
-        outcome,
-        reason,
-        duration,
-        numbers,
-        codes,
-        reference,
-        previous,
-        keys,
-        sums,
-        times,
-        streaks,
-        out,
-    )
+    sweep(wanted, wanted - first, updates[:u], *rows, keys, sums, times, streaks, out)
     return out

@@ -36,9 +36,6 @@ _SEPARATOR = "\x1f"
 _NAN = float("nan")
 _NO_NUMBERS = (_NAN,) * len(RAW_NUMBERS)
 _NO_CODES = (-1,) * len(RAW_CODES)
-_FIRST_NUMBER, _FIRST_CODE = RAW_NUMBERS.index("stored"), RAW_CODES.index("method")
-"""From here on, numbers and codes are those of the means: another way to pay leaves those before as they are."""
-_NUMBERS_OF_MEANS, _CODES_OF_MEANS = RAW_NUMBERS[_FIRST_NUMBER:], RAW_CODES[_FIRST_CODE:]
 MAX_CATEGORIES = 512
 """Values of one column that get a code of their own, the most frequent first; the others are told by their history."""
 
@@ -277,10 +274,6 @@ class Encoder:
     def _offset(self) -> dict[str, float]:
         return {code: hours * 3.6e9 for code, hours in countries().items()}
 
-    @cached_property
-    def _columns_of_means(self) -> list[dict[str | None, int]]:
-        return self.code_columns[_FIRST_CODE:]
-
     def encode(self, fields: Fields, *, ended: bool = False) -> Encoded:
         """One attempt of a request; what became of it is told only of one that has `ended`."""
         get = fields.get
@@ -301,15 +294,6 @@ class Encoder:
             _NAN if duration is None else duration,
             self._own_of(fields) if self.own else (),
         )
-
-    def changed(self, one: Encoded, fields: Fields) -> Encoded:
-        """What an attempt that was encoded would be with the means and the moment of `fields`: the rest is as it was."""
-        get = fields.get
-        numbers, codes = one.numbers[:], one.codes[:]
-        numbers[_FIRST_NUMBER:] = _reals([*map(get, _NUMBERS_OF_MEANS, _NO_NUMBERS)])
-        codes[_FIRST_CODE:] = array("i", [*map(dict.get, self._columns_of_means, map(get, _CODES_OF_MEANS), _NO_CODES)])
-        own = self._own_of(fields) if self.own else ()
-        return Encoded(fields["created_at"], numbers, codes, one.reference, slot_names(fields), NOT_ENDED, _NAN, own)
 
     def ended(self, one: Encoded, fields: Fields) -> Encoded:
         """An attempt that was encoded before it ended, with what `fields` tell of its end."""

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS
 from features.errors import ArtifactMismatch, BadInput
 from features.fingerprint import fingerprint_with
 from features.history import History
@@ -248,14 +249,28 @@ def _head(
     if file not in files:
         raise ArtifactMismatch(f"{folder}: {file!r} is in model.json and not in the manifest")
     _want_classes(name, told["classes"])
-    calibration = told["calibration"]
+    limit = columns + len(EVIDENCE_NUMBERS) + len(EVIDENCE_CODES) if name == "reason" else columns
+    wrong = next((place for place in told["columns"] if type(place) is not int or not 0 <= place < limit), None)
+    if wrong is not None:
+        raise ArtifactMismatch(f"model.json: {name} is over column {wrong!r}; there are {limit}")
     return HeadParts(
         (folder / file).read_text(encoding="utf-8"),
         tuple(told["columns"]),
         tuple(told["classes"]),
-        Calibration(np.array(calibration["weights"], float), np.array(calibration["bias"], float)),
+        _calibration(name, told["calibration"], 1 if len(told["classes"]) == 2 else len(told["classes"])),
         None if told["additive"] is None else Additive.from_json(told["additive"], columns),
     )
+
+
+def _calibration(name: str, told: Mapping[str, Any], scores: int) -> Calibration:
+    """Raises ArtifactMismatch unless it is one of so many scores: compiled code does not look where an array ends."""
+    weights, bias = np.array(told["weights"], float), np.array(told["bias"], float)
+    if weights.shape != (scores, scores) or bias.shape != (scores,):
+        raise ArtifactMismatch(
+            f"model.json: the calibration of {name} is of shapes {weights.shape} and {bias.shape}; "
+            f"want {(scores, scores)} and {(scores,)}"
+        )
+    return Calibration(weights, bias)
 
 
 def _want_classes(name: str, classes: Sequence[str]) -> None:

@@ -45,6 +45,16 @@ def _in_order(rows, first, n, place, way, value, lane):
 
 
 @njit(cache=True, nogil=True)
+def _leave(bits, p, wide, kept, a, b, c, d):
+    """Clear the bits of one word, or of four, from place `p` on, but for those `kept` and for the rows of a, b, c and d."""
+    bits[p] &= a | kept
+    if wide > 1:
+        bits[p + U64(1)] &= b | kept
+        bits[p + U64(2)] &= c | kept
+        bits[p + U64(3)] &= d | kept
+
+
+@njit(cache=True, nogil=True)
 def _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide):
     """Clear, of the first n rows from `first` on, the bits of the leaves that questions about numbers leave behind."""
     value, lane = np.empty(_ROWS, np.float32), np.empty(_ROWS, np.int64)
@@ -56,14 +66,7 @@ def _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide):
         for r in range(n):
             v = value[r]
             while at < end and not (v <= threshold[at]):
-                p, m = U64(piece[at]) * wide, U64(mask[at]) * _FOUR_TIMES
-                if wide == 1:
-                    bits[p] &= a | m
-                else:
-                    bits[p] &= a | m
-                    bits[p + U64(1)] &= b | m
-                    bits[p + U64(2)] &= c_ | m
-                    bits[p + U64(3)] &= d | m
+                _leave(bits, U64(piece[at]) * wide, wide, U64(mask[at]) * _FOUR_TIMES, a, b, c_, d)
                 at += U64(1)
             if at == end:
                 break
@@ -110,14 +113,7 @@ def _ask_codes(rows, first, n, coded, sets, words, piece, mask, bits, wide):
             a, b = _STAY[outside & U64(15)], _STAY[(outside >> U64(4)) & U64(15)]
             c, d = _STAY[(outside >> U64(8)) & U64(15)], _STAY[outside >> U64(12)]
             for at in range(sets[s, 2], sets[s, 3]):
-                p, m = U64(piece[at]) * wide, U64(mask[at]) * _FOUR_TIMES
-                if wide == 1:
-                    bits[p] &= a | m
-                else:
-                    bits[p] &= a | m
-                    bits[p + U64(1)] &= b | m
-                    bits[p + U64(2)] &= c | m
-                    bits[p + U64(3)] &= d | m
+                _leave(bits, U64(piece[at]) * wide, wide, U64(mask[at]) * _FOUR_TIMES, a, b, c, d)
 
 
 @intrinsic
@@ -341,7 +337,7 @@ def share_out(scores):
 
 @njit(cache=True, nogil=True)
 def classes(rows, more, asked, weights, bias):
-    """Probabilities of the classes of a few rows, whose columns stand in two matrices: as `_outcomes`, by one call."""
+    """Probabilities of the classes of a few rows, whose columns stand in two matrices: as `outcomes`, by one call."""
     n, first = rows.shape
     whole = np.empty((n, first + more.shape[1]), np.float32)
     for i in range(n):
@@ -356,8 +352,10 @@ def classes(rows, more, asked, weights, bias):
 
 @njit(cache=True, nogil=True)
 def put_back(matrix, place, against, members):
-    """Which kinds (n_kinds, width) have a column in which two rows differ; and the first row, once for each of them, with
-    these columns as the second has them."""
+    """Which kinds have a column in which two rows differ; and the first row, once for each, with these as the second has them.
+
+    `members` (n_kinds, width) says which columns are a kind's.
+    """
     kinds, rows = np.empty(len(members), np.int64), np.empty((len(members), matrix.shape[1]), np.float32)
     n = 0
     for kind in range(len(members)):

@@ -150,7 +150,7 @@ class Predictor:
     def outcome(self, attempt: Mapping[str, Any], previous: Sequence[Mapping[str, Any]]) -> list[float]:
         """Probabilities, in the order of OUTCOMES; they sum to 1."""
         matrix, last = self._features_of(attempt, previous), self._last[0]
-        if last is not None and last.outcome is not None:
+        if last is not None and last.matrix is matrix and last.outcome is not None:
             return last.outcome
         found: list[float] = self._model.outcome_probability(matrix, few=True)[0].tolist()
         return found

@@ -96,7 +96,7 @@ class Variants:
         self._other_codes, self._other_numbers = ours.codes[:], ours.numbers[:]  # of an attempt by another method
         _clear(self._other_codes, _CODES_GONE, self._other_numbers, _NUMBERS_GONE)
         self.encoded: list[Encoded] = [
-            encoder.changed(ours, self[place])
+            encoder.encode(self[place])
             if encoder.own or candidate.get("method") in spelt_out
             else self._encode(ours, candidate)
             for place, candidate in enumerate(candidates)

@@ -222,6 +222,34 @@ def test_trees_that_are_not_over_these_columns_and_answers_are_refused(heads, ch
         part.head()
 
 
+@pytest.mark.parametrize("name", ["success", "technical", "reason"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda told: told["bias"].pop(),
+        lambda told: told["bias"].append(0.0),
+        lambda told: told["weights"].pop(),
+        lambda told: told.update(weights=[]),
+        lambda told: told.update(bias=0.0),
+    ],
+)
+def test_a_calibration_of_another_shape_is_refused(folder, name, damage):
+    """Compiled code would write beyond what it was given."""
+    rewrite(folder, "model.json", lambda told: damage(told["heads"][name]["calibration"]))
+    with pytest.raises(ArtifactMismatch, match=f"the calibration of {name} is of shapes"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("success", -1), ("success", len(feature_names())), ("reason", len(feature_names()) + 6), ("technical", 0.5)],
+)
+def test_a_head_over_columns_that_are_not_there_is_refused(folder, name, column):
+    rewrite(folder, "model.json", lambda told: told["heads"][name]["columns"].__setitem__(0, column))
+    with pytest.raises(ArtifactMismatch, match=f"{name} is over column {column}; there are"):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     "curve",
     [

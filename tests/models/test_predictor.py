@@ -175,6 +175,19 @@ class TestPredictor:
         failed = {**attempt, "outcome": "technical"}
         assert found != fresh().candidate_success(attempt, [*previous, failed], CANDIDATES)
 
+    def test_an_outcome_is_not_that_of_an_attempt_that_another_thread_asked_about(self, artefact, retry, monkeypatch):
+        one = Predictor(artefact.encoder, artefact.outcome_model(), artefact.history, artefact.ways)
+        wanted, asked = one.outcome(*retry), one._features_of
+
+        def meanwhile(attempt, previous):
+            found = asked(attempt, previous)
+            asked({**attempt, "attempt_id": "other"}, [])
+            one._last[0] = one._last[0]._replace(outcome=[0.2] * 5)
+            return found
+
+        monkeypatch.setattr(one, "_features_of", meanwhile)
+        assert one.outcome(*retry) == wanted
+
     def test_doing_the_same_at_the_same_moment_is_the_attempt_itself(self, predictor, retry):
         attempt, previous = retry
         (told,) = predictor.candidate_success(attempt, previous, [{"method": attempt["method"]}])
