@@ -334,13 +334,13 @@ def _not_known_yet(j, i, created, resolved, position):
 
 @njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
 def copied(places, sums, times, streaks):
-    """The slots at these places, an empty one for a place below 0."""
+    """The slots at these places, an empty one for a place that is not there."""
     n = len(places)
     some = np.zeros((n, sums.shape[1], sums.shape[2]))
     at, in_a_row = np.zeros(n, times.dtype), np.zeros(n, streaks.dtype)
     for i in range(n):
         place = places[i]
-        if place < 0:
+        if not 0 <= place < len(times):
             continue
         at[i], in_a_row[i] = times[place], streaks[place]
         # One by one: compiling a copy of a slice takes seconds, for its error's text
