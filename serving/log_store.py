@@ -7,6 +7,8 @@ has seen.
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -32,6 +34,7 @@ __all__ = ["LogStore", "Telling", "reason_of"]
 T = TypeVar("T")
 
 _BUSY_S = 5
+_AGAIN_S = 0.02
 _STATEMENT_MS = 10_000
 _IDS_AT_ONCE = 5_000  # SQLite takes 32,766 values in a statement
 _ROWS_AT_ONCE = 100
@@ -252,11 +255,18 @@ def _engine(address: URL, *, postgres: bool) -> sa.Engine:
 
 def _connected_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None  # transactions begin where we say, not where Python's driver guesses
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-    ):  # FULL: each commit is on disk, not only in the system's memory
-        connection.execute(f"PRAGMA {pragma}").close()
+    until = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            break
+        except sqlite3.OperationalError as error:
+            # Where another makes it so at this moment, SQLite does not wait by itself
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(_AGAIN_S)
+    # Each commit is on disk, not only in the system's memory
+    connection.execute("PRAGMA synchronous=FULL").close()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

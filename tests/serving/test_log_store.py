@@ -317,6 +317,22 @@ def test_a_url_that_no_log_can_have_is_refused(url, said):
         LogStore(url)
 
 
+def test_a_file_that_another_still_reads_is_waited_for(tmp_path):
+    """SQLite itself gives up at once where it is to keep its journal otherwise."""
+    reader = sqlite3.connect(tmp_path / "log.db", isolation_level=None, check_same_thread=False)
+    reader.execute("CREATE TABLE others (id)")
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM others").fetchall()
+    store = LogStore(f"sqlite:///{tmp_path}/log.db")
+    later = threading.Timer(0.3, reader.rollback)
+    later.start()
+    store.prepare()
+    later.join()
+    reader.close()
+    tell(store, outcome())
+    store.close()
+
+
 def test_a_commit_of_sqlite_is_on_disk_and_readers_do_not_hinder_it(tmp_path):
     store = LogStore(f"sqlite:///{tmp_path}/log.db")
     store.prepare()
