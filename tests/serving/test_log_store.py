@@ -317,18 +317,17 @@ def test_a_url_that_no_log_can_have_is_refused(url, said):
         LogStore(url)
 
 
-def test_a_file_that_another_still_reads_is_waited_for(tmp_path):
+def test_a_file_that_another_writes_as_it_is_opened_is_waited_for(tmp_path):
     """SQLite itself gives up at once where it is to keep its journal otherwise."""
-    reader = sqlite3.connect(tmp_path / "log.db", isolation_level=None, check_same_thread=False)
-    reader.execute("CREATE TABLE others (id)")
-    reader.execute("BEGIN")
-    reader.execute("SELECT * FROM others").fetchall()
+    writer = sqlite3.connect(tmp_path / "log.db", isolation_level=None, check_same_thread=False)
+    writer.execute("CREATE TABLE others (id)")
+    writer.execute("BEGIN IMMEDIATE")
     store = LogStore(f"sqlite:///{tmp_path}/log.db")
-    later = threading.Timer(0.3, reader.rollback)
+    later = threading.Timer(0.3, writer.rollback)
     later.start()
     store.prepare()
     later.join()
-    reader.close()
+    writer.close()
     tell(store, outcome())
     store.close()
 
