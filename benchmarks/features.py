@@ -24,7 +24,7 @@ from benchmarks.report import Figure, at_least, at_most, publish
 from features.attempts import check_attempts
 from features.history import History, features_in_passing, features_of_request
 from features.kernel import N_FEATURES
-from features.rows import Encoder, slot_names
+from features.rows import Encoder
 from training.simulator import simulate
 
 __all__ = ["figures"]
@@ -65,9 +65,7 @@ def of_requests(table: pd.DataFrame, encoder: Encoder, history: History) -> list
 
 def of_one_request(encoder: Encoder, history: History, attempts: list[Fields]) -> np.ndarray:
     """What a predictor does before it asks its trees."""
-    asked = range(len(attempts) - 1, len(attempts))
-    rows = encoder.from_fields(attempts, asked)
-    return features_of_request(rows, history, [slot_names(fields) for fields in attempts], asked)
+    return features_of_request(encoder.of_request(attempts[:-1], attempts[-1:]), history, 1)
 
 
 def of_a_table(table: pd.DataFrame, encoder: Encoder) -> list[Figure]:

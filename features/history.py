@@ -21,7 +21,7 @@ from features.definitions import KEYS
 from features.errors import ArtifactMismatch
 from features.others import Others
 from features.past import Past
-from features.rows import Rows
+from features.rows import Encoded, Rows, own_of, packed_rows
 
 __all__ = ["History", "Looked", "features_in_passing", "features_of_request", "features_over", "look_up"]
 
@@ -174,14 +174,7 @@ class History:
         return copied
 
     def keys_of(self, rows: Rows) -> Array:
-        """The slot of each row for each of KEYS, shape (n, 8), −1 for none; new slots for what is new.
-
-        Raises ValueError for rows of a request, which carry no names.
-        """
-        if len(rows.keys) != len(KEYS):
-            raise ValueError(
-                "rows made by Encoder.from_fields carry no slot names; want those of from_table or from_ended"
-            )
+        """The slot of each row for each of KEYS, shape (n, 8), −1 for none; new slots for what is new."""
         keys = np.full((len(rows), len(KEYS)), -1, np.int32)
         for k, (index, names) in enumerate(rows.keys):
             slots = self.slots_for(names)
@@ -259,31 +252,23 @@ def look_up(past: Past, names: Sequence[Sequence[str | None]]) -> Looked:
     return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
 
 
-def features_of_request(
-    rows: Rows,
-    past: Past,
-    names: Sequence[Sequence[str | None]],
-    asked: Sequence[int],
-    *,
-    entered: Collection[int] = (),
-) -> Array:
-    """Features of the rows `asked` of one request, shape (len(asked), n_features), float32; `past` stays as it is.
+def features_of_request(encoded: Sequence[Encoded], past: Past, asked: int, *, entered: Collection[int] = ()) -> Array:
+    """Features of the last so many rows of one request, shape (asked, n_features), float32; `past` stays as it is.
 
-    The other rows, the payment's earlier attempts, enter a copy of the few slots that the request touches, but for those
-    that `past` holds already: `entered`. `names` are the rows' slot names in the order of KEYS, None where a part that
-    is needed is missing.
+    The other rows, the payment's earlier attempts, oldest first, enter a copy of the few slots that the request touches, but
+    for those that `past` holds already: `entered`.
     """
-    return features_over(rows, look_up(past, names), asked, entered=entered)
+    return features_over(encoded, look_up(past, [one.slots for one in encoded]), asked, entered=entered)
 
 
-def features_over(rows: Rows, looked: Looked, asked: Sequence[int], *, entered: Collection[int] = ()) -> Array:
-    """The same, of rows whose slots are `looked` up, and stay as they are; `asked` are the last rows, one after another."""
-    first = len(rows) - len(asked)
+def features_over(encoded: Sequence[Encoded], looked: Looked, asked: int, *, entered: Collection[int] = ()) -> Array:
+    """The same, of rows whose slots are `looked` up, and stay as they are."""
+    first = len(encoded) - asked
     held = np.zeros(first, np.bool_)
     for place in entered:
         held[place] = True
-    width = kernel.N_FEATURES if rows.own is None else kernel.N_FEATURES + rows.own.shape[1]
-    out: Array = kernel.ask(first, held, width, rows.arrays(), *looked)
-    if rows.own is not None:
-        out[:, kernel.N_FEATURES :] = rows.own[first:]
+    n_own = len(encoded[-1].own)
+    out: Array = kernel.ask(first, held, kernel.N_FEATURES + n_own, packed_rows(encoded), *looked)
+    if n_own:
+        out[:, kernel.N_FEATURES :] = own_of(encoded[first:])
     return out

@@ -13,7 +13,18 @@ import math
 import numpy as np
 from numba import njit
 
-__all__ = ["N_FEATURES", "OUTCOME_SLOTS", "PENDING", "PLANES", "ask", "copied", "record_all", "sweep"]
+__all__ = [
+    "N_FEATURES",
+    "OUTCOME_SLOTS",
+    "PACKED",
+    "PENDING",
+    "PLANES",
+    "ask",
+    "copied",
+    "record_all",
+    "sweep",
+    "unpack",
+]
 
 PENDING = np.iinfo(np.int64).max
 """`resolved` of an attempt whose outcome is not known."""
@@ -25,6 +36,11 @@ N_FEATURES = 91
 PLANES = 4
 _N_RAW_NUMBERS = 11
 _N_RAW_CODES = 13
+_DURATION, _NUMBERS, _REFERENCE, _CODES = 4, 5, 16, 19  # where these begin in a packed row, before them come four times
+PACKED = 26
+"""Words of 8 bytes in a packed row: when it began, when its outcome was known, that, its reason; how long it took; numbers,
+reference; and codes, two in a word."""
+
 _LONGEST_CHAIN = 50  # earlier attempts of a payment that are looked at: bounds the cost of a runaway retry loop
 _SHRINKAGE = 4.0  # attempts' worth of belief in the parent's rate
 _HOUR_US = 3.6e9
@@ -409,15 +425,41 @@ def sweep(
     return u
 
 
+@njit(cache=True, nogil=True)
+def unpack(packed):
+    """The arrays of packed rows: created, resolved, outcome, reason, duration, numbers, codes, reference."""
+    n = len(packed) // PACKED
+    reals, halves = packed.view(np.float64), packed.view(np.int32)
+    created, resolved, outcome, reason = (
+        np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64)
+    )  # fmt: skip
+    duration, numbers = np.empty(n), np.empty((n, _N_RAW_NUMBERS))
+    codes, reference = np.empty((n, _N_RAW_CODES), np.int32), np.empty((n, 3))
+    for i in range(n):
+        at = i * PACKED
+        created[i], resolved[i], outcome[i], reason[i] = packed[at], packed[at + 1], packed[at + 2], packed[at + 3]
+        duration[i] = reals[at + _DURATION]
+        for c in range(_N_RAW_NUMBERS):
+            numbers[i, c] = reals[at + _NUMBERS + c]
+        for c in range(3):
+            reference[i, c] = reals[at + _REFERENCE + c]
+        for c in range(_N_RAW_CODES):
+            codes[i, c] = halves[2 * (at + _CODES) + c]
+    return created, resolved, outcome, reason, duration, numbers, codes, reference
+
+
 @njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
-def ask(first, entered, width, rows, keys, sums, times, streaks):
-    """Features of the rows of one request from `first` on, (n - first, width), what is beyond features left to be filled.
+def ask(first, entered, width, packed, keys, sums, times, streaks):
+    """Features of the packed rows of one request from `first` on, (n - first, width), what is beyond features left to be filled.
 
     The rows before it, oldest first, enter copies of the slots, unless `entered` (first,) says that they have already.
-    `rows` are ten arrays, as `sweep` takes them from `position` to `previous`.
     """
-    created, resolved = rows[1], rows[2]
-    asked = len(created) - first
+    created, resolved, outcome, reason, duration, numbers, codes, reference = unpack(packed)
+    n = len(created)
+    asked = n - first
+    position, previous = np.arange(n), np.empty(n, np.int64)
+    for i in range(n):  # each that is asked about comes next after the last of the others
+        previous[i] = min(i, first) - 1
     wanted, updates = np.empty(asked, np.int64), np.empty(first, np.int64)
     for q in range(asked):  # in their order of time: a few, and mostly so already
         k = q
@@ -438,5 +480,24 @@ def ask(first, entered, width, rows, keys, sums, times, streaks):
     if u > 0:
         sums, times, streaks = sums.copy(), times.copy(), streaks.copy()
     out = np.empty((asked, width), np.float32)
-    sweep(wanted, wanted - first, updates[:u], *rows, keys, sums, times, streaks, out)
+    sweep(
+        wanted,
+        wanted - first,
+        updates[:u],
+        position,
+        created,
+        resolved,
+        outcome,
+        reason,
+        duration,
+        numbers,
+        codes,
+        reference,
+        previous,
+        keys,
+        sums,
+        times,
+        streaks,
+        out,
+    )
     return out

@@ -1,16 +1,15 @@
 """Attempts as arrays: what the kernel reads, made from a table of attempts or from the fields of one request.
 
 An `Encoder` holds what must be remembered to do that the same way again: the vocabulary of each category, and the usual
-amount in each currency. Both roads, `from_table` and `from_fields`, look each value up in the same dictionaries.
+amount in each currency. Both roads, `from_table` and `encode`, look each value up in the same dictionaries.
 """
 
 from __future__ import annotations
 
-from array import array
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,14 +17,25 @@ import numpy.typing as npt
 
 from features.columns import OUTCOMES
 from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, KEYS, RAW_CODES, RAW_NUMBERS, Key
-from features.kernel import N_FEATURES, PENDING
+from features.kernel import N_FEATURES, PENDING, unpack
 from features.own import OwnColumn
 from features.places import countries, currencies
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["NOT_ENDED", "Counts", "Encoded", "Encoder", "Rows", "outcomes_of", "slot_names", "slots_of"]
+__all__ = [
+    "Counts",
+    "Encoded",
+    "Encoder",
+    "Packing",
+    "Rows",
+    "outcomes_of",
+    "own_of",
+    "packed_rows",
+    "slot_names",
+    "slots_of",
+]
 
 Array = npt.NDArray[Any]
 Fields = Mapping[str, Any]
@@ -150,31 +160,47 @@ def _names_of_many(*parts: Any) -> tuple[str | None, ...]:
 
 
 class Encoded(NamedTuple):
-    """One attempt of a request: when it began (microseconds since 1970), and the rest as a row of `Rows` has it.
+    """One attempt of a request: when it began (microseconds since 1970), and all of it, packed as the kernel reads it.
 
-    `ended` is when its outcome was known, that, and its reason. `slots` are the names that `slot_names` gives. Arrays of the
-    standard library: of so few values numpy makes one ten times as slowly.
+    `slots` are the names that `slot_names` gives; `own` are the values and codes of a merchant's own columns.
     """
 
     created: int
-    numbers: array[float]
-    codes: array[int]
-    reference: array[float]
+    packed: bytes | bytearray
     slots: tuple[str | None, ...]
-    ended: tuple[int, int, int]
-    duration: float
     own: Sequence[float]
 
 
-NOT_ENDED = (PENDING, -1, -1)
-"""Of an attempt whose outcome is not known: when it was, that, and its reason."""
+_PACK = struct.Struct(f"=4qd{len(RAW_NUMBERS)}d3d{len(RAW_CODES)}i{'4x' if len(RAW_CODES) % 2 else ''}").pack
+_NUMBERS_AT = 40
+_CODES_AT = _NUMBERS_AT + 8 * (len(RAW_NUMBERS) + 3)
+_set_begin, _set_number, _set_code, _set_end = (struct.Struct(f"={kind}").pack_into for kind in ("q", "d", "i", "3qd"))
+_NOT_ENDED = (PENDING, -1, -1)  # when an outcome was known, that, and its reason
 
 
-def _reals(values: list[Any]) -> array[float]:
-    try:
-        return array("d", values)
-    except TypeError:  # None among them
-        return array("d", [_NAN if value is None else value for value in values])
+class Packing:
+    """A copy of an attempt that is encoded, `packed`, whose columns can be changed."""
+
+    __slots__ = ("packed",)
+
+    def __init__(self, packed: bytes | bytearray) -> None:
+        self.packed = bytearray(packed)
+
+    def begin(self, at: int) -> None:
+        """It began then, in microseconds since 1970."""
+        _set_begin(self.packed, 0, at)
+
+    def end(self, at: int, outcome: int, reason: int, duration: float) -> None:
+        """Its outcome was known then, that, its reason, how long it took (seconds)."""
+        _set_end(self.packed, 8, at, outcome, reason, duration)
+
+    def number(self, place: int, value: float = _NAN) -> None:
+        """One of RAW_NUMBERS, by its place; missing if none is told."""
+        _set_number(self.packed, _NUMBERS_AT + 8 * place, value)
+
+    def code(self, place: int, code: int = -1) -> None:
+        """One of RAW_CODES, by its place; missing if none is told."""
+        _set_code(self.packed, _CODES_AT + 4 * place, code)
 
 
 @dataclass(frozen=True)
@@ -277,29 +303,26 @@ class Encoder:
     def encode(self, fields: Fields, *, ended: bool = False) -> Encoded:
         """One attempt of a request; what became of it is told only of one that has `ended`."""
         get = fields.get
-        currency = get("currency", "")
-        there = (
+        currency, created = get("currency", ""), fields["created_at"]
+        end, duration = (self._end_of(fields), get("duration_s")) if ended else (_NOT_ENDED, None)
+        numbers = (_NAN if duration is None else duration, *map(get, RAW_NUMBERS, _NO_NUMBERS))
+        rest = (
             self._scale.get(currency, 100.0),
             self.usual_log2.get(currency, _NAN),
             self._offset.get(get("country", ""), _NAN),
+            *map(dict.get, self.code_columns, map(get, RAW_CODES), _NO_CODES),
         )
-        duration = get("duration_s") if ended else None
-        return Encoded(
-            fields["created_at"],
-            _reals([*map(get, RAW_NUMBERS, _NO_NUMBERS)]),
-            array("i", [*map(dict.get, self.code_columns, map(get, RAW_CODES), _NO_CODES)]),
-            array("d", there),
-            slot_names(fields),
-            self._end_of(fields) if ended else NOT_ENDED,
-            _NAN if duration is None else duration,
-            self._own_of(fields) if self.own else (),
-        )
+        try:
+            packed = _PACK(created, *end, *numbers, *rest)
+        except struct.error:  # None among them
+            packed = _PACK(created, *end, *[_NAN if number is None else number for number in numbers], *rest)
+        return Encoded(created, packed, slot_names(fields), self._own_of(fields) if self.own else ())
 
     def ended(self, one: Encoded, fields: Fields) -> Encoded:
         """An attempt that was encoded before it ended, with what `fields` tell of its end."""
-        duration = fields.get("duration_s")
-        end, lasted = self._end_of(fields), _NAN if duration is None else duration
-        return Encoded(one.created, one.numbers, one.codes, one.reference, one.slots, end, lasted, one.own)
+        duration, packing = fields.get("duration_s"), Packing(one.packed)
+        packing.end(*self._end_of(fields), _NAN if duration is None else duration)
+        return Encoded(one.created, packing.packed, one.slots, one.own)
 
     def _end_of(self, fields: Fields) -> tuple[int, int, int]:
         get = fields.get
@@ -310,37 +333,9 @@ class Encoder:
             self.codes["reason"].get(get("reason", ""), -1),
         )
 
-    def from_fields(self, attempts: Sequence[Fields], asked: Sequence[int]) -> Rows:
-        """Rows of one request: the payment's earlier attempts, oldest first, then the `asked` ones, which come next.
-
-        Each asked row is a thing that might be done next, so each has the last earlier attempt before it.
-        """
-        first = len(attempts) - len(asked)
-        return self.rows_of([self.encode(fields, ended=i < first) for i, fields in enumerate(attempts)], len(asked))
-
-    def rows_of(self, attempts: Sequence[Encoded], asked: int) -> Rows:
-        """The same, of attempts that are encoded, of which the last so many are `asked`."""
-        n, first = len(attempts), len(attempts) - asked
-        created, numbers, codes, reference, _, ended, duration, own = zip(*attempts, strict=True)
-        previous = [*range(-1, first - 1), *[first - 1] * asked]
-        whole = array("q", [*created, *chain(*zip(*ended, strict=True)), *previous, *range(n)])
-        began, resolved, outcome, reason, before, position = np.frombuffer(whole, np.int64).reshape(6, n)
-        real = np.frombuffer(bytearray().join([*numbers, *reference, array("d", duration)]), np.float64)
-        end = n * len(RAW_NUMBERS)
-        return Rows(
-            began,
-            resolved,
-            outcome,
-            reason,
-            real[-n:],
-            real[:end].reshape(n, -1),
-            np.frombuffer(bytearray().join(codes), np.int32).reshape(n, -1),
-            real[end:-n].reshape(n, -1),
-            before,
-            position,
-            (),
-            np.array(own, np.float64).astype(np.float32) if self.own else None,
-        )
+    def of_request(self, previous: Sequence[Fields], asked: Sequence[Fields]) -> list[Encoded]:
+        """The payment's earlier attempts, oldest first, then those that are asked about."""
+        return [*(self.encode(fields, ended=True) for fields in previous), *map(self.encode, asked)]
 
     def _own_of(self, fields: Fields) -> list[float]:
         """Own columns of one attempt; a value of another kind than was declared says nothing."""
@@ -375,11 +370,13 @@ class Encoder:
 
         They are what `History.enter` takes, as `from_table` makes them; no features are computed of them.
         """
-        encoded = [self.encode(fields, ended=True) for fields in attempts]
-        rows = self.rows_of(encoded, 0)
-        rows.previous = np.full(len(attempts), -1, np.int64)
-        rows.keys = tuple(_indexed(names) for names in zip(*(one.slots for one in encoded), strict=True))
-        return rows
+        encoded, n = [self.encode(fields, ended=True) for fields in attempts], len(attempts)
+        created, resolved, outcome, reason, duration, numbers, codes, reference = unpack(packed_rows(encoded))
+        keys = tuple(_indexed(names) for names in zip(*(one.slots for one in encoded), strict=True))
+        alone, own = np.full(n, -1, np.int64), own_of(encoded) if self.own else None
+        return Rows(
+            created, resolved, outcome, reason, duration, numbers, codes, reference, alone, np.arange(n), keys, own
+        )
 
     def from_table(self, table: pd.DataFrame) -> Rows:
         """Rows of a checked table of attempts, in its order."""
@@ -443,6 +440,16 @@ class Encoder:
         index, values = _distinct(table, name)
         found = np.array([by_value.get(value, missing) for value in values] + [missing], kind)
         return found[index]
+
+
+def packed_rows(encoded: Sequence[Encoded]) -> Array:
+    """What the kernel unpacks, shape (n * PACKED,)."""
+    return np.frombuffer(bytearray().join([one.packed for one in encoded]), np.int64)
+
+
+def own_of(encoded: Sequence[Encoded]) -> Array:
+    """A merchant's own columns, shape (n, n_own), float32."""
+    return np.array([one.own for one in encoded], np.float64).astype(np.float32)
 
 
 def outcomes_of(

@@ -255,9 +255,8 @@ class Predictor:
         self, encoded: Sequence[Encoded], asked: int, entered: Sequence[int]
     ) -> tuple[npt.NDArray[np.float32], Looked]:
         """The features of the last so many, which are asked about, and what all of them look back on."""
-        rows = self.encoder.rows_of(encoded, asked)
         looked = look_up(self._past, [one.slots for one in encoded])
-        return features_over(rows, looked, range(len(encoded) - asked, len(encoded)), entered=entered), looked
+        return features_over(encoded, looked, asked, entered=entered), looked
 
 
 def _filled(attempt: Mapping[str, Any], past: Mapping[str, Any]) -> Fields:

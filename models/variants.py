@@ -5,13 +5,12 @@ A request asks about many candidates and needs them encoded; the columns of one 
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from features.definitions import RAW_CODES, RAW_NUMBERS
 from features.own import OwnColumn
-from features.rows import NOT_ENDED, Encoded, Encoder, slots_of
+from features.rows import Encoded, Encoder, Packing, slots_of
 from models.means import CHOSEN, MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD, OWN_GROUPS_OF
 
 __all__ = ["Variants", "what_if"]
@@ -28,7 +27,6 @@ _CODES_GONE, _CODES_OF_FLOW = (
 _NUMBERS_GONE, _NUMBERS_OF_FLOW = (
     [place for place, name in enumerate(RAW_NUMBERS) if name in gone] for gone in (_GONE, OF_THE_FLOW)
 )
-_NAN = float("nan")
 
 
 def what_if(
@@ -93,8 +91,9 @@ class Variants:
         self._at, self._earlier = at, earlier
         # These carry more over than a candidate says: a card that was shown, a merchant's own columns
         spelt_out = {past.get("method") for past in earlier} - {attempt["method"]}
-        self._other_codes, self._other_numbers = ours.codes[:], ours.numbers[:]  # of an attempt by another method
-        _clear(self._other_codes, _CODES_GONE, self._other_numbers, _NUMBERS_GONE)
+        other = Packing(ours.packed)  # an attempt by another method
+        _clear(other, _CODES_GONE, _NUMBERS_GONE)
+        self._other = other.packed
         self.encoded: list[Encoded] = [
             encoder.encode(self[place])
             if encoder.own or candidate.get("method") in spelt_out
@@ -118,32 +117,33 @@ class Variants:
         get, method = attempt.get, candidate.get("method", attempt["method"])
         brand = issuer = route = flow = None
         if method == attempt["method"]:
-            codes, numbers = ours.codes[:], ours.numbers[:]
+            packing = Packing(ours.packed)
             brand, issuer, route, flow = get("card_brand"), get("issuer"), get("route"), get("auth_flow")
             if "auth_flow" in candidate and candidate["auth_flow"] != flow:
-                _clear(codes, _CODES_OF_FLOW, numbers, _NUMBERS_OF_FLOW)
+                _clear(packing, _CODES_OF_FLOW, _NUMBERS_OF_FLOW)
         else:
-            codes, numbers = self._other_codes[:], self._other_numbers[:]
+            packing = Packing(self._other)
         for name, value in candidate.items():
             if value is None:
                 continue
             if name in _CODE_AT:
                 place = _CODE_AT[name]
-                codes[place] = columns[place].get(value, -1)
+                packing.code(place, columns[place].get(value, -1))
                 if name == "route":
                     route = value
                 elif name == "auth_flow":
                     flow = value
             elif name in _NUMBER_AT:
-                numbers[_NUMBER_AT[name]] = value
+                packing.number(_NUMBER_AT[name], value)
         slots = slots_of(get("customer_id"), get("country"), method, brand, issuer, route, flow)
         begun = self._at + int((candidate.get("wait_s") or 0.0) * 1e6)
-        return Encoded(begun, numbers, codes, ours.reference, slots, NOT_ENDED, _NAN, ())
+        packing.begin(begun)
+        return Encoded(begun, packing.packed, slots, ())
 
 
-def _clear(codes: array[int], coded: Sequence[int], numbers: array[float], numbered: Sequence[int]) -> None:
+def _clear(packing: Packing, codes: Sequence[int], numbers: Sequence[int]) -> None:
     """Make some codes and numbers missing."""
-    for place in coded:
-        codes[place] = -1
-    for place in numbered:
-        numbers[place] = _NAN
+    for place in codes:
+        packing.code(place)
+    for place in numbers:
+        packing.number(place)

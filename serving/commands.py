@@ -1,4 +1,4 @@
-"""`payrescue serve`: checks what it was given, says where it listens, and becomes BentoML's server."""
+"""`payrescue serve`: checks what it was given, says where it listens, and starts the workers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from models.policies import Budget, Greedy, Rules
 from models.policy_names import policy_named
 from models.rules import read_rules
 from serving.experiments import read_experiments
-from serving.keeper import BEGUN, begin
 from serving.keys import read_keys
 from serving.log_commands import check_log
 from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings, check_state
+from serving.workers import SERVICE, before_them, configured_by_bentoml, watch_over
 
 __all__ = ["command", "greeting", "serve"]
 
@@ -33,8 +33,8 @@ _EXAMPLE = (
 
 
 def command(settings: ServiceSettings, environment: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
-    """What starts the server: the program with its arguments, and its environment."""
-    words = [sys.executable, "-m", "bentoml", "serve", "serving.service:Payrescue"]
+    """What starts BentoML's own server: the program with its arguments, and its environment, by which workers are told, too."""
+    words = [sys.executable, "-m", "bentoml", "serve", SERVICE]
     told = {
         "PAYRESCUE_HOST": settings.host,
         "PAYRESCUE_PORT": str(settings.port),
@@ -124,11 +124,12 @@ def _check(settings: ServiceSettings) -> None:
 
 
 def serve(given: Mapping[str, Any], *, say: Callable[[str], object] = sys.stdout.write) -> None:
-    """Becomes the server; does not return.
+    """Serves until it is told to end.
 
     `given` are settings by their names in `ServiceSettings`; what is not given, or None, is taken from the environment, else
     from the defaults. Raises BadInput for a model folder that is none; rules, fees, a policy, a log, a state, experiments or
-    keys that cannot be used; a host that is no address or, without keys, is not loopback; a port that is taken.
+    keys that cannot be used; a host that is no address or, without keys, is not loopback; a port that is taken; workers that
+    do not stay.
     """
     told = {name: value for name, value in given.items() if value is not None}
     environment = {**os.environ, **({"PAYRESCUE_ACCESS_LOG": told.pop("access_log")} if "access_log" in told else {})}
@@ -139,6 +140,9 @@ def serve(given: Mapping[str, Any], *, say: Callable[[str], object] = sys.stdout
     say(greeting(settings))
     sys.stdout.flush()
     words, environment = command(settings, os.environ)
-    keeper = begin(settings, environment)
-    told = {BEGUN: keeper.hand_over()} if keeper is not None else {}
-    os.execve(words[0], words, environment | told)  # noqa: S606  no shell is wanted
+    if configured_by_bentoml(environment):
+        os.execve(words[0], words, environment)  # noqa: S606  no shell is wanted
+    os.environ.clear()
+    os.environ.update(environment)
+    before_them(settings)
+    watch_over(settings)

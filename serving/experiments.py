@@ -36,16 +36,14 @@ from features.cards import contains_card_number
 from features.errors import BadInput, CardNumberFound, Fault
 from features.yaml_file import read_yaml
 from models.policy_names import policy_named
+from serving.found import MODEL_URI
 
-__all__ = ["CONTROL", "MODEL_URI", "Arm", "Experiment", "place", "read_experiments"]
+__all__ = ["CONTROL", "Arm", "Experiment", "place", "read_experiments"]
 
 Mode = Literal["ab", "canary", "shadow"]
 
 CONTROL = "control"
 """The variant of the payments that a canary leaves to the champion."""
-
-MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
-"""A model of the registry, by alias or version."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_\-]{0,63}", re.ASCII)
 _DIGITS = 13  # hexadecimal: 52 bits, which a float holds exactly

@@ -18,7 +18,7 @@ from serving.experiments import Experiment, read_experiments
 from serving.found import FOUND, Found, read_found
 from serving.learning import Policies
 from serving.lineup import Lineup, iso, line_up, whose
-from serving.loading import Served
+from serving.loading import Served, get_ready
 from serving.swap import Swap
 
 __all__ = ["Follower"]
@@ -145,6 +145,8 @@ class Follower:
     def start(self, wait_s: float = 0.0) -> None:
         """Look once the watcher has asked, after `wait_s` at the latest, and from then on in a thread of its own."""
         until = time.monotonic() + wait_s
+        if wait_s and self._folder is not None and not (self._folder / FOUND).is_file():
+            get_ready()
         while self._folder is not None and not (self._folder / FOUND).is_file() and time.monotonic() < until:
             time.sleep(_WAIT_STEP_S)
         try:

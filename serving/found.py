@@ -1,19 +1,26 @@
-"""Where models are on disk, and what the watcher writes of them: what its keeper has to know, without what serves.
+"""Where models are, and what the watcher writes of them: what it and its keeper have to know, without what serves.
 
-It stands apart so that the process that starts the workers need not import what they do.
+It stands apart so that these processes need not import what the workers do.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["DEFAULT_STORE", "FOUND", "STARTED", "Found", "Located", "read_found"]
+__all__ = ["DEFAULT_STORE", "FOUND", "MODEL_URI", "MOST_BYTES", "STARTED", "Found", "Located", "read_found"]
 
 DEFAULT_STORE = "sqlite:///mlflow.db"
 """The MLflow store where `MLFLOW_TRACKING_URI` names none, in the current folder."""
+
+MODEL_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+"""A model of the registry, by alias or version."""
+
+MOST_BYTES = 2**30
+"""How large all files of a model may be together."""
 
 FOUND = "found.json"
 """The watcher's file, in its folder."""

@@ -1,13 +1,11 @@
 """Keeps one watcher of the registry running beside the server, from before the workers start until the server ends.
 
 Importing MLflow takes longer than all that a worker does before it answers. Where the workers can start on what was found last,
-the watcher waits for the first of them, and leaves it the processor; where they cannot, `payrescue serve` starts it before it
-becomes the server, which then takes it over.
+the watcher waits for the first of them, and leaves it the processor; where they cannot, it is started before they are.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -18,17 +16,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, cast
 
 from serving.found import DEFAULT_STORE, STARTED
 from serving.last_found import LastFound
 from serving.settings import NO_MODEL, NOWHERE, ServiceSettings
-from serving.taken_over import TakenOver
 
-__all__ = ["BEGUN", "Keeper", "begin", "follows", "watched"]
-
-BEGUN = "PAYRESCUE_BEGUN"
-"""The environment variable by which `payrescue serve` tells the server that it becomes of its watcher."""
+__all__ = ["Keeper", "follows", "watched"]
 
 _log = logging.getLogger("bentoml.payrescue")
 
@@ -50,14 +43,6 @@ def follows(settings: ServiceSettings) -> bool:
     return bool(settings.follow_s) and (watched(settings) is not None or settings.experiments is not None)
 
 
-def begin(settings: ServiceSettings, environment: Mapping[str, str]) -> Keeper | None:
-    """A keeper to hand over by a process that is about to become the server; None where nothing is in a hurry."""
-    last = _last_found(settings, environment)
-    if not follows(settings) or (last is not None and last.has_any()):
-        return None
-    return Keeper(settings, environment)
-
-
 def _last_found(settings: ServiceSettings, environment: Mapping[str, str]) -> LastFound | None:
     if settings.last_models == NOWHERE:
         return None
@@ -67,7 +52,7 @@ def _last_found(settings: ServiceSettings, environment: Mapping[str, str]) -> La
 class Keeper:
     """Starts the watcher, and starts it anew when it dies. `folder` is where it puts what it finds, of this server alone.
 
-    It begins with what was found when the server last ran (`serving/last_found.py`), or with the watcher that was `begun`.
+    It begins with what was found when the server last ran (`serving/last_found.py`).
     """
 
     def __init__(
@@ -76,39 +61,23 @@ class Keeper:
         environment: Mapping[str, str],
         *,
         program: Sequence[str] = _PROGRAM,
-        begun: str | None = None,
         head_start_s: float = _HEAD_START_S,
     ) -> None:
-        told = json.loads(begun) if begun is not None else {}
-        self._process: subprocess.Popen[bytes] | TakenOver | None = None
-        if told.get("by") == os.getpid():
-            self._process = TakenOver(told["pid"], told["door"])
-        self.folder = Path(
-            told["folder"] if self._process is not None else tempfile.mkdtemp(prefix="payrescue-models-")
-        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="payrescue-models-"))
         experiments = (settings.experiments,) if settings.experiments is not None else ()
         self._words = [*program, str(self.folder), str(settings.follow_s), watched(settings) or "", *experiments]
         ours = str(Path(__file__).parent.parent)  # in a Bento, only the server's own path leads here
         path = os.pathsep.join(filter(None, (ours, environment.get("PYTHONPATH"))))
         self._environment = {"MLFLOW_TRACKING_URI": DEFAULT_STORE, **environment, "PYTHONPATH": path}
         self._last = _last_found(settings, self._environment)
-        given = self._process is None and self._last is not None and self._last.give(self.folder)
+        given = self._last is not None and self._last.give(self.folder)
         self._head_start_s = head_start_s if given else 0.0
         self._stopping = threading.Event()
 
-    def hand_over(self) -> str:
-        """Start the watcher for the program that this process is about to become, and say what its own keeper has to know.
-
-        This one has to be there until then: the watcher ends with it.
-        """
-        process = self._spawn()
-        door = cast(IO[bytes], process.stdin).fileno()
-        os.set_inheritable(door, True)
-        return json.dumps({"by": os.getpid(), "pid": process.pid, "door": door, "folder": str(self.folder)})
-
     def start(self) -> None:
         """Start the watcher, and see to it from then on; if there is a model already, not before a worker answers by it."""
-        if self._process is None and not self._head_start_s:
+        if not self._head_start_s:
             self._spawn()
         threading.Thread(target=self._keep, name="keep-watcher", daemon=True).start()
         if self._last is not None:
@@ -135,8 +104,8 @@ class Keeper:
         """The watcher's process."""
         return self._process.pid if self._process is not None else None
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        self._process = process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
+    def _spawn(self) -> None:
+        self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
             self._words,
             env=self._environment,
             stdin=subprocess.PIPE,
@@ -144,7 +113,6 @@ class Keeper:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the server; the watcher ends with its standard input
         )
-        return process
 
     def _keep(self) -> None:
         until = time.monotonic() + self._head_start_s
@@ -167,7 +135,7 @@ class Keeper:
             self._spawn()
 
 
-def _close(process: subprocess.Popen[bytes] | TakenOver) -> None:
+def _close(process: subprocess.Popen[bytes]) -> None:
     """End a watcher's standard input, which is how it knows that it is to end."""
     if process.stdin is not None:
         process.stdin.close()

@@ -29,10 +29,6 @@ class LastFound:
         self._kept: dict[str, str] | None = None
         self._complained = False
 
-    def has_any(self) -> bool:
-        """Whether there is anything of this store."""
-        return self._models.models() is not None
-
     def give(self, into: Path) -> bool:
         """Put what was found into a watcher's folder that is still empty; whether there was anything of this store."""
         try:

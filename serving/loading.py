@@ -21,7 +21,7 @@ from serving.found import DEFAULT_STORE, Located
 from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings
 from serving.state import OnlineState
 
-__all__ = ["DEFAULT_STORE", "Located", "Served", "artefact_folder", "load", "locate", "take", "without"]
+__all__ = ["DEFAULT_STORE", "Located", "Served", "artefact_folder", "get_ready", "load", "locate", "take", "without"]
 
 _MANIFEST = "manifest.json"
 _CARD = "model_card.json"
@@ -95,6 +95,13 @@ def _import_numba() -> None:
         importlib.import_module("numba.np.arraymath")
     finally:
         del sys.modules[unwanted]
+
+
+def get_ready() -> None:
+    """Do what loading any model takes before there is one: importing what compiled code needs, and starting it."""
+    _import_numba()
+    importlib.import_module("models.booster").get_ready()
+    importlib.import_module("models.predictor")
 
 
 def artefact_folder(folder: Path) -> Path:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from serving.known import Known
 from serving.log_records import LoggedDecision, LogUnavailable, Told
+from serving.log_rows import Written, written
 from serving.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ class DecisionLog:
         self, url: str, *, most: int = 10_000, clock: Callable[[], int] = lambda: time.time_ns() // 1_000
     ) -> None:
         self._url, self._most, self._clock = url, most, clock
-        self._decisions: deque[LoggedDecision] = deque()
+        self._decisions: deque[Written] = deque()
         self._jobs: deque[_Job] = deque()
         self._put_off: list[_Job] = []
-        self._held: list[LoggedDecision] = []  # of a group that failed, and is to be tried again
+        self._held: list[Written] = []  # of a group that failed, and is to be tried again
         self._something, self._urgent, self._closing = Event(), Event(), Event()
         self._store: LogStore | None = None
         self._opening = Lock()
@@ -93,7 +94,7 @@ class DecisionLog:
         if len(self._decisions) + len(self._held) >= self._most:
             self._refused += 1
             return False
-        self._decisions.append(decision)
+        self._decisions.append(written(decision))
         # Not by how many wait: the loop's thread and the shadows' may come at once, and neither be the first
         if not self._something.is_set():
             self._something.set()
@@ -190,7 +191,7 @@ class DecisionLog:
         self._put_off = [job for job in self._put_off if job not in jobs]
         return [job for job in jobs if not job.future.done()]
 
-    def _write(self, decisions: list[LoggedDecision], jobs: Sequence[_Job]) -> None:
+    def _write(self, decisions: list[Written], jobs: Sequence[_Job]) -> None:
         try:
             store = self._opened()
             from serving.log_store import Telling
@@ -226,7 +227,7 @@ class DecisionLog:
                 self._store = store
             return self._store
 
-    def _failed(self, error: Exception, decisions: list[LoggedDecision]) -> None:
+    def _failed(self, error: Exception, decisions: list[Written]) -> None:
         """Count and say what failed. What may pass is tried again later; what the database refuses is given up."""
         from serving.log_store import reason_of
 

@@ -12,7 +12,7 @@ __all__ = ["Heard", "LogUnavailable", "LoggedDecision", "OutcomeConflict", "Outc
 
 
 class LoggedDecision(NamedTuple):
-    """One answer with what it was an answer to, as the request path hands it over: nothing is copied or written out yet.
+    """One answer with what it was an answer to.
 
     `at` is when it was asked, in microseconds since 1970, UTC; `features` the attempt's features as served, shape
     (n_features,), None where no model was asked. `shown` is false for what a challenger said in shadow.

@@ -1,63 +1,84 @@
-"""From a decision as it was answered to a row of the log; it runs in the log's own thread."""
+"""From a decision as it was answered to a row of the log, in the requests' own thread.
+
+What a request makes can then be let go where it was made. Kept for the log's thread, it would be taken apart there, object by
+object, which holds requests up for longer than writing it out does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from models.engine import ScoreRequest
 from serving.log_records import LoggedDecision
-from serving.log_tables import DECISIONS
 
-__all__ = ["COLUMNS", "WAY", "row_of"]
+__all__ = ["Written", "written"]
 
 _encode = msgspec.json.Encoder().encode
-
-WAY = ("method", "route", "auth_flow")
-"""What a decision chooses of an attempt, and what its propensity is of."""
+_WAY = ("method", "route", "auth_flow")  # what a decision chooses of an attempt, and what its propensity is of
 
 
-COLUMNS = tuple(column.name for column in DECISIONS.columns if column.name != "id")
-"""Of `payrescue_decisions`, in the order of a row's values."""
+class Written(NamedTuple):
+    """The values that keep a decision, by the columns of `payrescue_decisions`; objects and arrays are JSON."""
+
+    attempt_id: str
+    payment_id: str
+    request_id: str
+    at: int
+    created_at: int
+    attempt: str
+    evidence: str | None
+    previous: str
+    candidates: str | None
+    answer: str
+    action: str
+    chosen: str | None
+    p_success: float | None
+    policy: str
+    propensity: float
+    experiment: str | None
+    variant: str | None
+    model_version: str | None
+    degraded: bool
+    features: bytes | None
+    fingerprint: str | None
+    latency_us: int
+    shown: bool
 
 
-def row_of(decision: LoggedDecision) -> tuple[Any, ...]:
-    """The values that keep a decision, in the order of `COLUMNS`."""
-    request, answer = decision.request, decision.answer
-    attempt, policy, outcome = request.attempt, answer["policy"], answer["outcome"]
-    features = decision.features
-    row = {
-        "attempt_id": attempt["attempt_id"],
-        "payment_id": attempt["payment_id"],
-        "request_id": answer["request_id"],
-        "at": decision.at,
-        "created_at": attempt["created_at"],
-        "attempt": _json(attempt),
-        "evidence": _json(request.evidence),
-        "previous": _json(request.previous),
-        "candidates": _json(request.candidates),
-        "answer": _json(answer),
-        "action": answer["suggestion"]["action"],
-        "chosen": _json(_chosen(request, answer["suggestion"])),
-        "p_success": outcome["success"] if outcome is not None else None,
-        "policy": policy["name"],
-        "propensity": policy["propensity"],
-        "experiment": policy["experiment"],
-        "variant": policy["variant"],
-        "model_version": answer["model"]["version"],
-        "degraded": answer["degraded"],
-        "features": features.astype("<f4").tobytes() if features is not None else None,
-        "fingerprint": answer["model"]["features"],
-        "latency_us": decision.latency_us,
-        "shown": decision.shown,
-    }
-    return tuple([row[name] for name in COLUMNS])
-
-
-def _json(value: Any) -> str | None:
-    return None if value is None else _encode(value).decode()
+def written(decision: LoggedDecision) -> Written:
+    """A decision as it waits to be kept."""
+    request, answer, at, latency_us, features, shown = decision
+    attempt, evidence, candidates = request.attempt, request.evidence, request.candidates
+    policy, outcome, suggestion, model = answer["policy"], answer["outcome"], answer["suggestion"], answer["model"]
+    chosen = _chosen(request, suggestion)
+    return Written(
+        attempt["attempt_id"],
+        attempt["payment_id"],
+        answer["request_id"],
+        at,
+        attempt["created_at"],
+        _encode(attempt).decode(),
+        _encode(evidence).decode() if evidence is not None else None,
+        _encode(request.previous).decode(),
+        _encode(candidates).decode() if candidates is not None else None,
+        _encode(answer).decode(),
+        suggestion["action"],
+        _encode(chosen).decode() if chosen is not None else None,
+        outcome["success"] if outcome is not None else None,
+        policy["name"],
+        policy["propensity"],
+        policy["experiment"],
+        policy["variant"],
+        model["version"],
+        answer["degraded"],
+        features.astype("<f4").tobytes() if features is not None else None,
+        model["features"],
+        latency_us,
+        shown,
+    )
 
 
 def _chosen(request: ScoreRequest, suggestion: Mapping[str, Any]) -> dict[str, str] | None:
@@ -70,4 +91,4 @@ def _chosen(request: ScoreRequest, suggestion: Mapping[str, Any]) -> dict[str, s
     elif suggestion["candidate_id"] is not None:
         same = (one for one in request.candidates or () if one["candidate_id"] == suggestion["candidate_id"])
         named = next(same, named)
-    return {name: named[name] for name in WAY if named.get(name) is not None}
+    return {name: named[name] for name in _WAY if named.get(name) is not None}

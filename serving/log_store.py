@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,8 +24,8 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from features.errors import BadInput
 from features.faults import without_numbers
 from serving.known import Known
-from serving.log_records import LoggedDecision, OutcomeConflict, OutcomeTooEarly, Told
-from serving.log_rows import COLUMNS, row_of
+from serving.log_records import OutcomeConflict, OutcomeTooEarly, Told
+from serving.log_rows import Written
 from serving.log_settle import Asked, Kept, settle
 from serving.log_tables import DECISIONS, LOG, METADATA, OUTCOMES, VERSION
 from serving.outcomes import Outcome
@@ -92,22 +93,22 @@ class LogStore:
                 self.name, message=f"is a decision log of version {seen}; this Payrescue wants version {VERSION}"
             )
 
-    def write(self, decisions: Sequence[LoggedDecision], tellings: Sequence[Telling], *, told_at: int) -> list[Result]:
+    def write(self, decisions: Sequence[Written], tellings: Sequence[Telling], *, told_at: int) -> list[Result]:
         """Write decisions, then outcomes, in one transaction. When it returns, they are on disk.
 
         The results are in the order of the tellings; one that is refused does not hinder the others.
         """
         with self.writing() as connection:
             for some in _chunks(decisions, _ROWS_AT_ONCE):
-                self._insert(connection, [row_of(decision) for decision in some])
+                self._insert(connection, some)
             return self._tell(connection, tellings, told_at) if tellings else []
 
-    def _insert(self, connection: sa.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _insert(self, connection: sa.Connection, rows: Sequence[Written]) -> None:
         # One statement, bound by hand: the request path shares Python's lock, and drivers take it again for each row
-        one = ", ".join(["%s" if self._postgres else "?"] * len(COLUMNS))
-        names = ", ".join(f'"{name}"' for name in COLUMNS)
+        one = ", ".join(["%s" if self._postgres else "?"] * len(Written._fields))
+        names = ", ".join(f'"{name}"' for name in Written._fields)
         statement = f"INSERT INTO {DECISIONS.name} ({names}) VALUES {', '.join([f'({one})'] * len(rows))}"  # noqa: S608
-        connection.exec_driver_sql(statement, tuple(value for row in rows for value in row))
+        connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
 
     def _tell(self, connection: sa.Connection, tellings: Sequence[Telling], told_at: int) -> list[Result]:
         # Locked before anything is read: what others keep meanwhile would be missed, or written twice

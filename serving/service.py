@@ -7,13 +7,10 @@ them, is ours: BentoML's own errors come in three forms, and one of them repeats
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import gc
 import os
-import shutil
 import signal
-import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from pathlib import Path
@@ -25,9 +22,9 @@ import bentoml
 import models  # noqa: F401  # with a Bento, this folder is off the path once this module is loaded: later, it were not found
 from features.errors import BadInput
 from serving.found import STARTED
-from serving.keeper import BEGUN, Keeper, follows
 from serving.pages import is_page, only_from_here, page_paths
-from serving.settings import NO_MODEL, ServiceSettings
+from serving.settings import ServiceSettings
+from serving.workers import FOLLOWED, before_them
 
 if TYPE_CHECKING:
     from serving.app import App
@@ -38,7 +35,6 @@ __all__ = ["Front", "Payrescue"]
 Application = Callable[["Scope", "Receive", "Send"], Awaitable[None]]
 
 _SETTINGS = ServiceSettings.from_environment(os.environ)
-_FOLLOWED = "PAYRESCUE_FOLLOWED"  # the watcher's folder, from the server to its workers
 _COLLECT_AT = (20_000, 20, 50)  # objects made before the collector looks: ten times as many as it comes with
 
 
@@ -73,7 +69,7 @@ class Front:
         from serving.wire import speak_for_uvicorn
 
         speak_for_uvicorn()
-        followed = os.environ.get(_FOLLOWED)
+        followed = os.environ.get(FOLLOWED)
         settings = ServiceSettings.from_environment(os.environ)
         gc.disable()  # what is made from here on stays: there is next to nothing to collect
         try:
@@ -152,27 +148,7 @@ def _leave_slowly(app: App, drain_s: float) -> None:
 
 
 def _before_the_workers() -> None:
-    """Finds the model, and has it followed from then on, for all workers by one watcher; makes a place for their counts."""
-    os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # a payment service tells nobody that it runs
-    os.environ.pop("PAYRESCUE_METRICS", None)
-    with contextlib.suppress(OSError):  # nowhere to write: each worker then tells its own counts
-        shared = tempfile.mkdtemp(prefix="payrescue-metrics-")
-        os.environ["PAYRESCUE_METRICS"] = shared
-        atexit.register(shutil.rmtree, shared, ignore_errors=True)
-    os.environ.pop(_FOLLOWED, None)
-    settings = ServiceSettings.from_environment(os.environ)
-    begun = os.environ.pop(BEGUN, None)
-    if follows(settings):
-        keeper = Keeper(settings, os.environ, begun=begun)
-        atexit.register(keeper.stop)
-        keeper.start()
-        os.environ[_FOLLOWED] = str(keeper.folder)
-        return
-    from serving.loading import locate
-
-    located = locate(settings, os.environ)
-    os.environ["PAYRESCUE_MODEL"] = str(located.folder.resolve()) if located is not None else NO_MODEL
-    os.environ["PAYRESCUE_MODEL_VERSION"] = (located.version or "") if located is not None else ""
+    before_them(ServiceSettings.from_environment(os.environ))
 
 
 class _Payrescue:

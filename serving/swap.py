@@ -23,14 +23,12 @@ from models.engine import ScoreRequest
 from models.policies import Policy
 from models.rules import RuleBook
 from models.value import Worth
+from serving.found import MOST_BYTES
 from serving.loading import Located, Served, artefact_folder, take
 from serving.settings import NO_SECRET
 from serving.state import OnlineState
 
-__all__ = ["MOST_BYTES", "Refusal", "Refused", "Swap", "inspect", "take_up"]
-
-MOST_BYTES = 2**30
-"""How large all files of a model may be together."""
+__all__ = ["Refusal", "Refused", "Swap", "inspect", "take_up"]
 
 _MOST_FILES = 200
 _LARGEST_MANIFEST = 2**20

@@ -22,9 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from features.errors import BadInput
-from serving.experiments import MODEL_URI, read_experiments
-from serving.found import DEFAULT_STORE, FOUND, read_found
-from serving.swap import MOST_BYTES
+from serving.found import DEFAULT_STORE, FOUND, MODEL_URI, MOST_BYTES, read_found
 
 __all__ = ["Registry", "TooLarge", "Watch", "main"]
 
@@ -138,6 +136,8 @@ class Watch:
     def _uris(self) -> frozenset[str]:
         """The model of the service, and those of the experiments as they were when they could last be read."""
         if self._experiments is not None:
+            from serving.experiments import read_experiments  # a tenth of a second, which most need not wait for
+
             with contextlib.suppress(OSError, BadInput):  # the workers tell what is wrong with the file
                 if (when := self._experiments.stat().st_mtime_ns) != self._read:
                     self._read = when

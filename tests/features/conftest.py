@@ -10,7 +10,7 @@ from features.attempts import check_attempts
 from features.columns import OUTCOMES, columns
 from features.history import History, features_in_passing
 from features.kernel import PENDING
-from features.rows import Encoder, Rows, slot_names
+from features.rows import Encoded, Encoder, Rows
 from training.simulator import simulate
 
 Fields = dict[str, Any]
@@ -79,13 +79,11 @@ def as_table() -> Callable[[list[Fields]], pd.DataFrame]:
 
 
 @pytest.fixture(scope="session")
-def request_rows(encoder: Encoder) -> Callable[..., tuple[Rows, list[list[str | None]], range]]:
+def request_rows(encoder: Encoder) -> Callable[..., tuple[list[Encoded], int]]:
     """What `features_of_request` takes, for earlier attempts and what is asked about."""
 
     def made(previous: list[Fields], asked: list[Fields], by: Encoder = encoder) -> Any:
-        everything = [*previous, *asked]
-        places = range(len(previous), len(everything))
-        return by.from_fields(everything, places), [slot_names(one) for one in everything], places
+        return by.of_request(previous, asked), len(asked)
 
     return made
 

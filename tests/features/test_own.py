@@ -12,7 +12,7 @@ from features.fingerprint import fingerprint, fingerprint_with
 from features.history import History, features_in_passing, features_of_request
 from features.kernel import N_FEATURES
 from features.own import OwnColumn, all_features, as_columns, read_own
-from features.rows import Encoder, slot_names
+from features.rows import Encoder
 
 OWN = (
     OwnColumn("basket_items", "items in the basket", "items", "amount", "numeric"),
@@ -83,8 +83,7 @@ def test_a_request_has_the_features_of_the_table_bit_for_bit(with_own, own_encod
     one["tier"] = pd.Categorical([tier])
     by_table = features_in_passing(own_encoder.from_table(one), History())
     fields = as_fields(one)[0]
-    rows = own_encoder.from_fields([fields], range(1))
-    by_request = features_of_request(rows, History(), [slot_names(fields)], range(1))
+    by_request = features_of_request(own_encoder.of_request([], [fields]), History(), 1)
     np.testing.assert_array_equal(by_request.view(np.uint32), by_table.view(np.uint32))
     assert np.isnan(by_table[0, -1]) == (tier in {None, "never seen"})
 
@@ -113,7 +112,7 @@ def test_values_of_another_kind_than_declared_say_nothing(with_own, own_encoder,
     turned["basket_items"], turned["tier"] = pd.Categorical(["many"]), 3.0
     assert np.isnan(own_encoder.from_table(turned).own).all()
     fields = as_fields(with_own.head(1))[0] | {"basket_items": "many", "tier": 3.0}
-    assert np.isnan(own_encoder.from_fields([fields], range(1)).own).all()
+    assert np.isnan(own_encoder.encode(fields).own).all()
 
 
 def test_the_fingerprint_tells_them_apart():

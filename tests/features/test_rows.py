@@ -5,10 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.columns import columns
-from features.definitions import EVIDENCE_CODES, KEYS, RAW_CODES, RAW_NUMBERS
+from features.definitions import EVIDENCE_CODES, KEYS, RAW_CODES, RAW_NUMBERS, feature_names
 from features.history import History, features_in_passing, features_of_request
-from features.kernel import N_FEATURES, PENDING
-from features.rows import MAX_CATEGORIES, Encoder, slot_names
+from features.kernel import N_FEATURES, PENDING, unpack
+from features.rows import MAX_CATEGORIES, Encoder, Packing, packed_rows, slot_names
 
 REQUIRED = {"attempt_id", "payment_id", "created_at", "amount_minor", "currency", "country", "method"}
 BARE = {"created_at": 1_770_000_000_000_000, "amount_minor": 100, "currency": "KRW", "country": "KR", "method": "card"}
@@ -26,11 +26,14 @@ requests = st.fixed_dictionaries(
 )
 
 
+def arrays(encoded):
+    return dict(zip(ARRAYS, unpack(packed_rows(encoded)), strict=True))
+
+
 def test_a_table_and_its_requests_become_the_same_arrays(attempts, encoder, rows, as_fields):
     fields = as_fields(attempts.iloc[:300])
-    one = encoder.from_fields([*fields, BARE], [300])
-    for name in ARRAYS:
-        np.testing.assert_array_equal(getattr(one, name)[:300], getattr(rows, name)[:300], err_msg=name, strict=True)
+    for name, found in arrays(encoder.of_request(fields, [])).items():
+        np.testing.assert_array_equal(found, getattr(rows, name)[:300], err_msg=name, strict=True)
 
 
 def test_a_table_and_its_requests_look_at_the_same_slots(attempts, rows, as_fields):
@@ -62,31 +65,54 @@ def test_a_needed_part_that_is_missing_leaves_no_past_to_look_at():
 @given(requests)
 def test_what_is_none_or_nan_is_as_if_it_were_absent(encoder, fields):
     present = {name: value for name, value in fields.items() if value is not None and value == value}
-    given_, absent = encoder.from_fields([fields], [0]), encoder.from_fields([present], [0])
+    given_, absent = arrays([encoder.encode(fields)]), arrays([encoder.encode(present)])
     for name in ARRAYS:
-        np.testing.assert_array_equal(getattr(given_, name), getattr(absent, name))
+        np.testing.assert_array_equal(given_[name], absent[name])
     assert slot_names(fields) == slot_names(present)
 
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), pd.NaT])
 def test_an_earlier_attempt_without_an_end_is_pending(encoder, nothing):
     earlier = {**BARE, "resolved_at": nothing, "outcome": nothing, "reason": nothing, "duration_s": None}
-    rows = encoder.from_fields([earlier, BARE], [1])
-    assert (rows.resolved[0], rows.outcome[0], rows.reason[0]) == (PENDING, -1, -1)
-    assert np.isnan(rows.duration[0])
+    rows = arrays(encoder.of_request([earlier], [BARE]))
+    assert (rows["resolved"][0], rows["outcome"][0], rows["reason"][0]) == (PENDING, -1, -1)
+    assert np.isnan(rows["duration"][0])
 
 
 def test_what_became_of_an_asked_attempt_is_not_read(encoder):
     told = {**BARE, "resolved_at": BARE["created_at"], "outcome": "technical", "reason": "x", "duration_s": 3.0}
-    rows = encoder.from_fields([told, told], [1])
-    assert rows.outcome.tolist() == [4, -1]
-    assert rows.resolved[1] == PENDING
-    assert np.isnan(rows.duration[1])
+    rows = arrays(encoder.of_request([told], [told]))
+    assert rows["outcome"].tolist() == [4, -1]
+    assert rows["resolved"][1] == PENDING
+    assert np.isnan(rows["duration"][1])
 
 
 def test_every_asked_attempt_comes_right_after_the_last_earlier_one(encoder):
-    assert encoder.from_fields([BARE] * 5, range(2, 5)).previous.tolist() == [-1, 0, 1, 1, 1]
-    assert encoder.from_fields([BARE] * 3, range(3)).previous.tolist() == [-1, -1, -1]
+    before = feature_names().index("attempts_before")
+    after_two, first = (features_of_request(encoder.of_request([BARE] * n, [BARE] * 3), History(), 3) for n in (2, 0))
+    assert after_two[:, before].tolist() == [2, 2, 2]
+    assert first[:, before].tolist() == [0, 0, 0]
+
+
+def test_columns_of_a_packed_attempt_can_be_changed(encoder):
+    plain = encoder.encode(BARE)
+    packing = Packing(plain.packed)
+    packing.begin(7)
+    packing.end(9, 4, 2, 1.5)
+    for place in range(len(RAW_NUMBERS)):
+        packing.number(place, place + 0.5)
+    for place in range(len(RAW_CODES)):
+        packing.code(place, place + 3)
+    changed, before = arrays([plain._replace(packed=packing.packed)]), arrays([plain])
+    assert [changed[name].tolist() for name in ARRAYS[:5]] == [[7], [9], [4], [2], [1.5]]
+    assert changed["numbers"][0].tolist() == [place + 0.5 for place in range(len(RAW_NUMBERS))]
+    assert changed["codes"][0].tolist() == [place + 3 for place in range(len(RAW_CODES))]
+    assert (changed["reference"] == before["reference"]).all()
+    packing.number(2)
+    packing.code(2)
+    gone = arrays([plain._replace(packed=packing.packed)])
+    assert np.isnan(gone["numbers"][0, 2])
+    assert gone["codes"][0, 2] == -1
 
 
 def test_in_a_table_an_attempt_follows_the_one_of_its_payment_that_began_before(as_table, encoder):
@@ -177,8 +203,8 @@ def test_required_columns_are_those_of_the_contract():
 @settings(max_examples=30)
 @given(requests)
 def test_values_never_seen_and_values_missing_give_features_that_are_numbers_or_missing(encoder, request_rows, fields):
-    rows, names, places = request_rows([], [fields])
-    matrix = features_of_request(rows, History(), names, places)
+    encoded, asked = request_rows([], [fields])
+    matrix = features_of_request(encoded, History(), asked)
     assert matrix.shape == (1, N_FEATURES)
     assert not np.isinf(matrix).any()
 

@@ -10,7 +10,8 @@ from features.definitions import feature_names
 from features.errors import ArtifactMismatch
 from features.fingerprint import fingerprint
 from features.history import features_in_passing
-from features.kernel import N_FEATURES
+from features.kernel import N_FEATURES, unpack
+from features.rows import packed_rows
 from features.taxonomy import reasons
 from models.artefact import load
 from models.heads import OutcomeModel
@@ -82,8 +83,10 @@ means = st.fixed_dictionaries(
 
 
 def assert_same(found, wanted):
-    for name, value in found._asdict().items():
-        np.testing.assert_array_equal(value, getattr(wanted, name), err_msg=name)
+    for value, other in zip(*(unpack(packed_rows([one])) for one in (found, wanted)), strict=True):
+        np.testing.assert_array_equal(value, other)
+    assert found._replace(packed=b"", own=()) == wanted._replace(packed=b"", own=())
+    np.testing.assert_array_equal(found.own, wanted.own)
 
 
 @given(

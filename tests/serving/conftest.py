@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -275,7 +276,7 @@ def serving_at() -> Callable[..., Any]:
     def _serving_at(folder: Path, **settings: Any) -> Iterator[tuple[str, Callable[[], None]]]:
         port = _free_port()
         told = ServiceSettings(**{"port": port, "model": "none", **settings})
-        words, environment = command(told, os.environ)
+        words, environment = [sys.executable, "-m", "payrescue", "serve"], command(told, os.environ)[1]
         environment["PYTHONPATH"] = str(Path(serving.__file__).parents[1])  # this tree, whichever is installed
         url = f"http://127.0.0.1:{port}"
         with (folder / "server.log").open("ab") as log:

@@ -9,18 +9,18 @@ from click.testing import CliRunner
 import payrescue
 from features.errors import BadInput
 from models.rules import COLUMNS
-from serving.commands import command, greeting, serve
+from serving.commands import greeting, serve
 from serving.keys import add_key
 from serving.settings import ServiceSettings
 
 
 @pytest.fixture
 def started(monkeypatch):
-    """Stands in for the server that the process becomes; returns what it was started with."""
+    """Stands in for the workers; returns the environment that they were started in, each time."""
     monkeypatch.setattr(os, "environ", {"PATH": "/bin"})
-    monkeypatch.setattr("serving.commands.begin", lambda settings, environment: None)
+    monkeypatch.setattr("serving.commands.before_them", lambda settings: None)
     calls = []
-    monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr("serving.commands.watch_over", lambda settings: calls.append({**os.environ}))
     return calls
 
 
@@ -46,8 +46,7 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
         },
         say=said.append,
     )
-    ((program, words, environment),) = started
-    assert words[:4] == [program, "-m", "bentoml", "serve"]
+    (environment,) = started
     assert environment["PAYRESCUE_PORT"] == str(free_port)
     assert environment["PAYRESCUE_MODEL"] == str(tmp_path)
     assert environment["PAYRESCUE_WORKERS"] == "2"
@@ -56,42 +55,46 @@ def test_what_is_asked_for_is_handed_to_the_server(started, free_port, tmp_path)
     assert f"http://127.0.0.1:{free_port}" in said[0]
 
 
-def test_the_server_is_told_of_the_watcher_that_was_begun_for_it(started, free_port, monkeypatch):
-    class Begun:
-        def hand_over(self):
-            return "the watcher"
+def test_what_bentoml_was_told_of_its_own_is_for_its_own_server(started, free_port, monkeypatch):
+    becomes = []
 
-    begun = []
-    monkeypatch.setattr("serving.commands.begin", lambda *told: begun.append(told) or Begun())
-    serve({"port": free_port, "model": "models:/payrescue/3"}, say=[].append)
-    ((_, _, environment),) = started
-    assert environment["PAYRESCUE_BEGUN"] == "the watcher"
-    assert begun[0][0].model == "models:/payrescue/3"
+    def execve(*told):
+        becomes.append(told)
+        raise SystemExit
+
+    monkeypatch.setattr(os, "execve", execve)
+    os.environ["BENTOML_CONFIG_OPTIONS"] = "api_server.ssl.enabled=true"
+    with pytest.raises(SystemExit):
+        serve({"port": free_port, "model": "models:/payrescue/3"}, say=[].append)
+    ((program, words, environment),) = becomes
+    assert words == [program, "-m", "bentoml", "serve", "serving.service:Payrescue"]
+    assert environment["PAYRESCUE_MODEL"] == "models:/payrescue/3"
+    assert started == []
 
 
 def test_what_is_not_asked_for_is_taken_from_the_environment(started, free_port):
     os.environ["PAYRESCUE_PORT"] = str(free_port)
     serve({}, say=[].append)
-    ((_, _, environment),) = started
+    (environment,) = started
     assert environment["PAYRESCUE_PORT"] == str(free_port)
     assert environment["PAYRESCUE_MODEL"] == "models:/payrescue@champion"
 
 
 def test_a_state_is_handed_to_the_server(started, free_port):
     serve({"port": free_port, "state": "redis://localhost:6379/0"}, say=[].append)
-    assert ServiceSettings.from_environment(started[0][2]).state == "redis://localhost:6379/0"
+    assert ServiceSettings.from_environment(started[0]).state == "redis://localhost:6379/0"
 
 
 def test_localhost_is_an_address(started, free_port):
     serve({"host": "localhost", "port": free_port}, say=[].append)
-    assert started[0][2]["PAYRESCUE_HOST"] == "127.0.0.1"
+    assert started[0]["PAYRESCUE_HOST"] == "127.0.0.1"
 
 
 def test_the_policy_that_is_asked_for_is_handed_to_the_server_and_wins_over_the_environment(started, free_port):
     os.environ["PAYRESCUE_POLICY"] = "success_rate"
     serve({"port": free_port}, say=[].append)
     serve({"port": free_port, "policy": "explore:share=0.02"}, say=[].append)
-    told = [ServiceSettings.from_environment(environment).policy for _, _, environment in started]
+    told = [ServiceSettings.from_environment(environment).policy for environment in started]
     assert told == ["success_rate", "explore:share=0.02"]
 
 
@@ -105,16 +108,17 @@ def test_the_salt_comes_from_the_environment_and_is_shown_nowhere(started, free_
     said = []
     os.environ["PAYRESCUE_SALT"] = "s3cret"
     serve({"port": free_port, "policy": "explore"}, say=said.append)
-    ((_, words, environment),) = started
+    (environment,) = started
     settings = ServiceSettings.from_environment(environment)
     assert settings.salt == "s3cret"
-    assert "s3cret" not in " ".join([*words, *said, repr(settings)])
+    assert "s3cret" not in " ".join([*said, repr(settings)])
 
 
-def test_bentoml_s_own_variables_do_not_win():
-    _, environment = command(ServiceSettings(port=3001), {"BENTOML_PORT": "9", "HOME": "/"})
-    assert "BENTOML_PORT" not in environment
-    assert environment["HOME"] == "/"
+def test_bentoml_s_own_variables_do_not_win(started, free_port):
+    os.environ["BENTOML_PORT"] = "9"
+    serve({"port": free_port}, say=[].append)
+    assert "BENTOML_PORT" not in started[0]
+    assert started[0]["PATH"] == "/bin"
 
 
 @pytest.mark.parametrize(
@@ -199,7 +203,7 @@ def test_another_address_than_loopback_wants_keys_and_says_how_to_get_them(start
 def test_with_keys_it_listens_anywhere_and_hands_them_on(started, free_port, keys):
     done = give_serve(free_port, "--host", "0.0.0.0", "--keys", keys, "--access-log", "0.5")
     assert done.exit_code == 0, done.output
-    settings = ServiceSettings.from_environment(started[0][2])
+    settings = ServiceSettings.from_environment(started[0])
     assert (settings.keys, settings.access_log) == (keys, 0.5)
 
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from features.errors import BadInput
 from models.engine import Engine
 from serving.log_records import Heard, LoggedDecision, OutcomeConflict, OutcomeTooEarly, Told
+from serving.log_rows import Written, written
 from serving.log_store import LogStore, Telling
 from serving.log_tables import DECISIONS, LOG, OUTCOMES
 from serving.outcomes import Outcome
@@ -49,10 +50,14 @@ def rows(store, table):
     return list(store.stream(sa.select(table)))
 
 
+def test_what_is_written_has_a_place_for_each_column():
+    assert Written._fields == tuple(column.name for column in DECISIONS.columns if column.name != "id")
+
+
 def test_a_decision_is_kept_as_it_was_made(store, decided):
     features = np.array([0.1, np.nan, -3e30], np.float32)
     made = decided(features=features)
-    store.write([made], [], told_at=0)
+    store.write([written(made)], [], told_at=0)
     (row,) = rows(store, DECISIONS)
     assert (row.attempt_id, row.payment_id, row.request_id, row.latency_us) == ("a1", "p1", "r1", 950)
     assert row.attempt == made.request.attempt
@@ -65,7 +70,7 @@ def test_a_decision_is_kept_as_it_was_made(store, decided):
 
 
 def test_what_is_chosen_is_kept_as_far_as_it_was_named(store, decided):
-    store.write([decided(), decided(before=True)], [], told_at=0)
+    store.write([written(decided()), written(decided(before=True))], [], told_at=0)
     after, before = (row.chosen for row in rows(store, DECISIONS))
     assert after == {"method": "card", "route": "harbor"}
     assert before == {"method": "card", "route": "north"}
@@ -73,7 +78,7 @@ def test_what_is_chosen_is_kept_as_far_as_it_was_named(store, decided):
 
 def test_an_outcome_comes_back_with_its_attempt(store, decided):
     made = decided(customer_id="c9", card_months_to_expiry=0.1)
-    store.write([made], [Telling([outcome()])], told_at=0)
+    store.write([written(made)], [Telling([outcome()])], told_at=0)
     (known,) = store.after(0, 10)
     assert (known.seq, known.attempt_id) == (1, "a1")
     assert known.fields == {
@@ -87,17 +92,17 @@ def test_an_outcome_comes_back_with_its_attempt(store, decided):
 
 def test_the_decision_asked_before_the_attempt_tells_what_it_was(store, decided):
     asked = [decided(before=True, route="first"), decided(before=True, route="newest"), decided(route="after")]
-    store.write(asked, [Telling([outcome()])], told_at=0)
+    store.write([*map(written, asked)], [Telling([outcome()])], told_at=0)
     assert store.after(0, 1)[0].fields["route"] == "newest"
 
 
 def test_what_a_challenger_said_in_shadow_tells_nothing(store, decided):
-    store.write([decided(shown=False)], [], told_at=0)
+    store.write([written(decided(shown=False))], [], told_at=0)
     assert tell(store, outcome()).unknown_attempts == 1
 
 
 def test_the_outcome_s_own_attempt_counts_before_any_decision(store, decided):
-    store.write([decided(route="asked")], [], told_at=0)
+    store.write([written(decided(route="asked"))], [], told_at=0)
     attempt = decided(route="done").request.attempt
     tell(store, outcome(attempt=attempt))
     assert store.after(0, 1)[0].fields["route"] == "done"
@@ -112,7 +117,7 @@ def by_the_hour(store, decided):
 
     def _told(*hours):
         for i, hour in enumerate(hours):
-            store.write([decided(f"b{i}")], [], told_at=0)
+            store.write([written(decided(f"b{i}"))], [], told_at=0)
             tell(store, outcome(f"b{i}", resolved_at=RESOLVED + hour * HOUR))
         return store
 
@@ -139,7 +144,7 @@ def test_a_state_has_to_be_told_what_its_model_has_not_learnt_and_what_is_recent
 
 def test_the_latest_is_of_an_attempt_that_is_known(store, decided):
     assert store.latest() == 0
-    store.write([decided()], [], told_at=0)
+    store.write([written(decided())], [], told_at=0)
     tell(store, outcome())
     tell(store, outcome("nobody's"))
     assert store.latest() == 1
@@ -155,7 +160,7 @@ def test_a_mark_tells_an_outcome_from_all_others(store, decided):
 
 
 def test_the_same_outcome_again_is_a_duplicate(store, decided):
-    store.write([decided()], [], told_at=0)
+    store.write([written(decided())], [], told_at=0)
     assert (tell(store, outcome()).accepted, tell(store, outcome()).duplicates) == (1, 1)
     assert len(rows(store, OUTCOMES)) == 1
 
@@ -196,7 +201,7 @@ def test_a_request_that_is_refused_does_not_hinder_others(store):
 
 
 def test_an_outcome_from_before_its_attempt_is_refused(store, decided):
-    store.write([decided()], [], told_at=0)
+    store.write([written(decided())], [], told_at=0)
     refused = tell(store, outcome("a2"), outcome(resolved_at=CREATED - 1))
     assert isinstance(refused, OutcomeTooEarly)
     assert list(refused.places) == [1]
@@ -211,7 +216,7 @@ def test_an_outcome_of_an_unknown_attempt_is_kept_and_not_followed(store):
 def test_told_again_once_its_attempt_is_known_it_is_followed_anew(store, decided):
     tell(store, outcome(), outcome("a2"))
     tell(store, outcome("b1", attempt=decided("b1").request.attempt))
-    store.write([decided("a2")], [], told_at=0)
+    store.write([written(decided("a2"))], [], told_at=0)
     assert [known.seq for known in store.after(0, 10)] == [3]
     told = tell(store, outcome(attempt=decided().request.attempt), outcome("a2"))
     assert (told.accepted, told.duplicates, told.unknown_attempts) == (2, 0, 0)
@@ -221,27 +226,27 @@ def test_told_again_once_its_attempt_is_known_it_is_followed_anew(store, decided
 
 def test_a_decision_that_comes_after_the_outcome_changes_nothing_that_was_read(store, decided):
     tell(store, outcome())
-    store.write([decided()], [], told_at=0)
+    store.write([written(decided())], [], told_at=0)
     assert store.after(0, 10) == []
 
 
 def test_the_patient_are_put_off_while_an_attempt_is_unknown(store, decided):
     assert tell(store, outcome(), patient=True) is None
     assert rows(store, OUTCOMES) == []
-    store.write([decided()], [], told_at=0)
+    store.write([written(decided())], [], told_at=0)
     assert tell(store, outcome(), patient=True).accepted == 1
 
 
 def test_what_was_said_of_an_attempt_is_told_with_its_outcome(store, decided):
     made = decided()
     made.answer["outcome"] = {"success": 0.625}
-    store.write([made], [], told_at=0)
+    store.write([written(made)], [], told_at=0)
     assert tell(store, outcome()).heard == [Heard(0.625, False, 5)]
 
 
 def test_only_so_many_are_read_at_once_in_order(store, decided):
     attempts = [decided(f"a{i}") for i in range(5)]
-    store.write(attempts, [Telling([outcome(f"a{i}") for i in (3, 1, 4, 0, 2)])], told_at=0)
+    store.write([*map(written, attempts)], [Telling([outcome(f"a{i}") for i in (3, 1, 4, 0, 2)])], told_at=0)
     assert [known.attempt_id for known in store.after(0, 2)] == ["a3", "a1"]
     assert [known.attempt_id for known in store.after(2, 2)] == ["a4", "a0"]
     assert [known.seq for known in store.after(4, 9)] == [5]

@@ -13,6 +13,7 @@ from models.engine import Engine
 from serving.log_commands import export_log, prune_log
 from serving.log_prune import LEAST_US, prune
 from serving.log_records import LoggedDecision, OutcomeConflict
+from serving.log_rows import written
 from serving.log_store import Telling
 from serving.outcomes import Outcome
 from serving.requests import RequestReader
@@ -42,9 +43,8 @@ class Written:
         attempt = {**request.attempt, "created_at": self.now - round(asked_days * DAY)}
         request = replace(request, attempt=attempt)
         answer = Engine(None).score(request, request_id="r")
-        self.store.write(
-            [LoggedDecision(request, answer, self.now - round(asked_days * DAY), 9, None, shown)], [], told_at=0
-        )
+        made = LoggedDecision(request, answer, self.now - round(asked_days * DAY), 9, None, shown)
+        self.store.write([written(made)], [], told_at=0)
 
     def outcome(self, attempt_id, resolved_days, told_days=None, *, what="bank_decline"):
         told_at = self.now - round((resolved_days if told_days is None else told_days) * DAY)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,8 +14,6 @@ import pytest
 from click.testing import CliRunner
 
 import payrescue
-from serving.commands import command
-from serving.settings import ServiceSettings
 
 ROOT = Path(payrescue.__file__).parent
 IN_SERVICE_WITHIN_S = 10.0
@@ -69,9 +68,9 @@ def server(registry, environment, until_ready):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = registry[0]
-    words, told = command(ServiceSettings(port=port, workers=WORKERS), environment)
+    words = [sys.executable, "-m", "payrescue", "serve", "--port", str(port), "--workers", str(WORKERS)]
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(words, env=told, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(words, env=environment, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{port}"
     try:
         until_ready(url, process, folder / "log")

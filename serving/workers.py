@@ -1,0 +1,106 @@
+"""The first process of `payrescue serve`: it starts the workers, starts anew one that dies, and lets them finish at the end.
+
+The workers are BentoML's, and so is the way: the same library, Circus, watches over the same command. BentoML's own first
+process imports all of BentoML for that, which takes as long as an empty worker takes to be there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+
+from serving.keeper import Keeper, follows
+from serving.settings import ServiceSettings
+
+__all__ = ["FOLLOWED", "SERVICE", "before_them", "configured_by_bentoml", "watch_over"]
+
+SERVICE = "serving.service:Payrescue"
+"""What the workers serve, as BentoML names it."""
+
+FOLLOWED = "PAYRESCUE_FOLLOWED"
+"""The environment variable by which the first process tells the workers of the watcher's folder."""
+
+_SOCKET = "payrescue"
+_BACKLOG = 2048  # as BentoML has it
+_LOOK_S = 1.0
+_NEVER_S = 86_400.0  # how long workers may take to finish: as BentoML has it, they have a deadline of their own
+_BENTOML_SETTINGS = ("BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS")
+
+
+def configured_by_bentoml(environment: Mapping[str, str]) -> bool:
+    """Whether BentoML was given settings of its own, such as certificates, which only its own first process reads."""
+    return any(environment.get(name) for name in _BENTOML_SETTINGS)
+
+
+def before_them(settings: ServiceSettings) -> None:
+    """Find the model, and have it followed from then on, for all workers by one watcher; make a place for their counts.
+
+    What they have to know goes into this process's environment, which they inherit.
+    """
+    os.environ["BENTOML_DO_NOT_TRACK"] = "True"  # a payment service tells nobody that it runs
+    os.environ.pop("PAYRESCUE_METRICS", None)
+    with contextlib.suppress(OSError):  # nowhere to write: each worker then tells its own counts
+        shared = tempfile.mkdtemp(prefix="payrescue-metrics-")
+        os.environ["PAYRESCUE_METRICS"] = shared
+        atexit.register(shutil.rmtree, shared, ignore_errors=True)
+    os.environ.pop(FOLLOWED, None)
+    if follows(settings):
+        keeper = Keeper(settings, os.environ)
+        atexit.register(keeper.stop)
+        keeper.start()
+        os.environ[FOLLOWED] = str(keeper.folder)
+        return
+    from serving.loading import locate
+    from serving.settings import NO_MODEL
+
+    located = locate(settings, os.environ)
+    os.environ["PAYRESCUE_MODEL"] = str(located.folder.resolve()) if located is not None else NO_MODEL
+    os.environ["PAYRESCUE_MODEL_VERSION"] = (located.version or "") if located is not None else ""
+
+
+def watch_over(settings: ServiceSettings) -> None:
+    """Start the workers, and see to them until SIGTERM or Ctrl-C. Raises RuntimeError where none stays."""
+    from circus.arbiter import Arbiter
+    from circus.sockets import CircusSocket
+    from circus.watcher import Watcher
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    # Circus takes commands, to start programs among them: from here alone, and not from whoever reaches a port
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    private = tempfile.mkdtemp(prefix="payrescue-workers-")
+    try:
+        arbiter = Arbiter(
+            [
+                Watcher(
+                    name="payrescue",
+                    cmd=shlex.quote(sys.executable),
+                    args=[
+                        *("-m", "_bentoml_impl.worker.service", SERVICE, "--service-name", "payrescue"),
+                        *("--fd", f"$(circus.sockets.{_SOCKET})", "--backlog", str(_BACKLOG)),
+                        *("--worker-id", "$(CIRCUS.WID)"),
+                    ],
+                    numprocesses=settings.workers,
+                    use_sockets=True,
+                    copy_env=True,
+                    stop_children=True,
+                    graceful_timeout=_NEVER_S,
+                )
+            ],
+            endpoint=f"ipc://{private}/commands",
+            pubsub_endpoint=f"ipc://{private}/events",
+            check_delay=_LOOK_S,
+            sockets=[
+                CircusSocket(name=_SOCKET, host=settings.host, port=settings.port, family=family, backlog=_BACKLOG)
+            ],
+        )
+        arbiter.start().result()
+    finally:
+        shutil.rmtree(private, ignore_errors=True)

@@ -1,0 +1,68 @@
+"""The first process of `payrescue serve`, for real: its workers, what it does where one dies, and what it listens on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serving.workers import configured_by_bentoml
+
+WORKERS = 2
+AGAIN_WITHIN_S = 20.0
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory, until_ready, free_tcp_port_factory):
+    """A service of two workers, without a model: its process, and its URL."""
+    folder, port = tmp_path_factory.mktemp("workers"), free_tcp_port_factory()
+    words = [sys.executable, "-m", "payrescue", "serve", "--model", "none", "--port", str(port)]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*words, "--workers", str(WORKERS)], cwd=folder, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until_ready(url, process, folder / "log")
+        yield process, url
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+def workers_of(process):
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return {int(pid) for pid in children if b"_bentoml_impl.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()}
+
+
+def test_a_worker_that_dies_is_started_anew_and_the_others_answer_meanwhile(running):
+    process, url = running
+    before = workers_of(process)
+    assert len(before) == WORKERS
+    os.kill(min(before), signal.SIGKILL)
+    until = time.monotonic() + AGAIN_WITHIN_S
+    while len(workers_of(process) - {min(before)}) < WORKERS:
+        assert httpx.get(f"{url}/livez").is_success
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_it_listens_where_it_says_and_nowhere_else(running):
+    """What watches over the workers takes commands, too: not from whoever reaches a port."""
+    process, url = running
+    sockets = {str(path.readlink()) for path in Path(f"/proc/{process.pid}/fd").iterdir()}
+    ports = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            words = line.split()
+            if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:
+                ports.add(int(words[1].rpartition(":")[2], 16))
+    assert ports == {int(url.rpartition(":")[2])}
+
+
+@pytest.mark.parametrize("name", ["BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS"])
+def test_what_bentoml_was_told_is_seen(name):
+    assert configured_by_bentoml({name: "x"})
+    assert not configured_by_bentoml({name: "", "HOME": "/"})
