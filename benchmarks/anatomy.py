@@ -18,8 +18,6 @@ from tempfile import TemporaryDirectory
 from time import perf_counter_ns, time_ns
 from typing import Any
 
-import msgspec
-
 from benchmarks.load import closed, request_bytes
 from benchmarks.report import Figure
 from benchmarks.servers import free_port, running
@@ -35,7 +33,7 @@ from serving.metrics import Meters
 from serving.requests import RequestReader
 from serving.scoring import Scoring, Timing
 from serving.state import open_state
-from serving.transport import parse_json
+from serving.transport import Answered, parse_json
 
 __all__ = ["figures"]
 
@@ -74,8 +72,7 @@ async def _parts(folder: Path, model: Path, bodies: Sequence[bytes]) -> list[Fig
     raws = [parse_json(body) for body in bodies]
     requests = [reader.read(raw, now=now) for raw in raws]
     pasts = [await state.past(request, engine) for request in requests]
-    answers = [engine.score(request, request_id="r") for request in requests]
-    encode = msgspec.json.Encoder().encode
+    answers = [Answered.of(engine.score(request, request_id="r")) for request in requests]
     scope = {
         "type": "http", "method": "POST", "path": _ROUTE, "query_string": b"", "raw_path": _ROUTE.encode(),
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json"),
@@ -103,9 +100,9 @@ async def _parts(folder: Path, model: Path, bodies: Sequence[bytes]) -> list[Fig
         Figure("what outcomes have told (state in process)", with_past, "µs"),
         Figure(
             "the decision handed to the log", handed, "µs",
-            baseline="it is written by another thread",
+            baseline="written out; another thread stores it",
         ),
-        Figure("the answer written as JSON", _times_us(lambda i: encode(answers[i]), every), "µs"),
+        Figure("the answer written as JSON", _times_us(lambda i: Answered.of(answers[i].told), every), "µs"),
     ]  # fmt: skip
     whole = await _asked_us(app, scope, bodies)
     log.close()

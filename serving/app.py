@@ -38,6 +38,7 @@ from serving.shadow import OnShadow
 from serving.standing import Standing
 from serving.state import OnlineState
 from serving.transport import (
+    Answered,
     ClientLeft,
     Plain,
     Receive,
@@ -194,7 +195,7 @@ class App:
                 if problem.code == "overloaded":
                     self._meters.shed()
         if self._access_log is not None:
-            answer = content if name == _SCORE and problem is None else None
+            answer = content.told if type(content) is Answered else None
             self._access_log.note(
                 Entry(
                     time.time(),

@@ -8,6 +8,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import msgspec
+
 from features.errors import BadInput, Fault
 from models.engine import ScoreRequest
 from serving.gate import Gate
@@ -34,7 +36,7 @@ class BatchRoute:
 
     async def answer(
         self, reader: RequestReader, lineup: Lineup, body: bytes, request_id: str, since: float, deadline_s: float
-    ) -> list[dict[str, Any]]:
+    ) -> list[msgspec.Raw]:
         """The answers in the order of the questions; `since` is of time.perf_counter. Raises Problem: 400, 413, 422, 503."""
         wanted = f"an array of at most {self._most} requests"
         parts = pieces(body, self._most, wanted)
@@ -51,7 +53,8 @@ class BatchRoute:
                 if time.perf_counter() - breathed > _BREATH_S:
                     await self._gate.give_way()
                     breathed = time.perf_counter()
-                answers.append(await self._scoring.answer(lineup, request, f"{request_id}.{i}", timing))
+                answered = await self._scoring.answer(lineup, request, f"{request_id}.{i}", timing)
+                answers.append(msgspec.Raw(answered.body))
             return answers
 
     async def _read(self, reader: RequestReader, parts: Sequence[Any], now: int) -> list[ScoreRequest]:

@@ -15,7 +15,8 @@ class LoggedDecision(NamedTuple):
     """One answer with what it was an answer to.
 
     `at` is when it was asked, in microseconds since 1970, UTC; `features` the attempt's features as served, shape
-    (n_features,), None where no model was asked. `shown` is false for what a challenger said in shadow.
+    (n_features,), None where no model was asked. `shown` is false for what a challenger said in shadow. `body` is the
+    answer's JSON, if it has been written already.
     """
 
     request: ScoreRequest
@@ -24,6 +25,7 @@ class LoggedDecision(NamedTuple):
     latency_us: int
     features: Any = None
     shown: bool = True
+    body: bytes | None = None
 
 
 class Heard(NamedTuple):

@@ -50,7 +50,7 @@ class Written(NamedTuple):
 
 def written(decision: LoggedDecision) -> Written:
     """A decision as it waits to be kept."""
-    request, answer, at, latency_us, features, shown = decision
+    request, answer, at, latency_us, features, shown, body = decision
     attempt, evidence, candidates = request.attempt, request.evidence, request.candidates
     policy, outcome, suggestion, model = answer["policy"], answer["outcome"], answer["suggestion"], answer["model"]
     chosen = _chosen(request, suggestion)
@@ -64,7 +64,7 @@ def written(decision: LoggedDecision) -> Written:
         _encode(evidence).decode() if evidence is not None else None,
         _encode(request.previous).decode(),
         _encode(candidates).decode() if candidates is not None else None,
-        _encode(answer).decode(),
+        (body or _encode(answer)).decode(),
         suggestion["action"],
         _encode(chosen).decode() if chosen is not None else None,
         outcome["success"] if outcome is not None else None,

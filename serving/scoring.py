@@ -14,6 +14,7 @@ from serving.log import DecisionLog
 from serving.log_records import LoggedDecision
 from serving.metrics import Meters
 from serving.shadow import OnShadow, Shadows
+from serving.transport import Answered
 
 __all__ = ["Scoring", "Timing"]
 
@@ -59,7 +60,7 @@ class Scoring:
         """Who answers now: to be asked once for all that is to be answered alike."""
         return self._models.lineup()
 
-    async def answer(self, lineup: Lineup, request: ScoreRequest, request_id: str, timing: Timing) -> dict[str, Any]:
+    async def answer(self, lineup: Lineup, request: ScoreRequest, request_id: str, timing: Timing) -> Answered:
         """The answer of `POST /v1/score`: by the rules where its time is over."""
         served, experiment, variant = lineup.for_payment(request.attempt["payment_id"])
         past = None
@@ -72,11 +73,12 @@ class Scoring:
         if self._meters is not None:
             missed = past is not None and past.missed
             self._count(self._meters, served, answer, late=late, missed=missed)
+        answered = Answered.of(answer)
         if self._log is not None:
-            self._keep(self._log, served if not late else None, request, answer, timing)
+            self._keep(self._log, served if not late else None, request, answered, timing)
         if self._shadows is not None:
             self._shadows.offer(lineup, request, answer)
-        return answer
+        return answered
 
     def shadowed(self, result: str) -> int:
         """How many answers were offered to challengers in shadow and came to that: `scored`, `dropped` or `failed`."""
@@ -99,13 +101,13 @@ class Scoring:
 
     @staticmethod
     def _keep(
-        log: DecisionLog, asked: Served | None, request: ScoreRequest, answer: Mapping[str, Any], timing: Timing
+        log: DecisionLog, asked: Served | None, request: ScoreRequest, answered: Answered, timing: Timing
     ) -> None:
         """Hand a decision to the log, with the features that the model that was `asked`, if any, made it by."""
         features_of = getattr(asked.engine.predictor, "features_of", None) if asked is not None else None
         features = features_of(request.attempt, request.previous) if features_of is not None else None
         latency_us = int((time.perf_counter() - timing.since) * 1e6)
-        log.offer(LoggedDecision(request, answer, timing.asked_at, latency_us, features))
+        log.offer(LoggedDecision(request, answered.told, timing.asked_at, latency_us, features, body=answered.body))
 
     def _keep_shadow(self, told: Mapping[str, Any]) -> None:
         """Hand the log what a challenger would have answered."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import msgspec
@@ -18,6 +18,7 @@ from serving.problems import Problem
 
 __all__ = [
     "CHECKED",
+    "Answered",
     "ClientLeft",
     "Plain",
     "Receive",
@@ -57,6 +58,18 @@ class Plain:
     body: bytes
     kind: str
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Answered(NamedTuple):
+    """An answer to a question, and its JSON: it is sent, and kept."""
+
+    told: Mapping[str, Any]
+    body: bytes
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Answered:
+        """An answer that will not change any more."""
+        return cls(told, _encode(told))
 
 
 class ClientLeft(Exception):
@@ -209,7 +222,7 @@ async def send_json(
     head: bool = False,
     close: bool = False,
 ) -> None:
-    """Sends an answer, without its body for a HEAD request. A `Plain` one goes out as it is.
+    """Sends an answer, without its body for a HEAD request. One whose bytes are there goes out as it is.
 
     With `close` the connection ends with it.
     """
@@ -217,7 +230,7 @@ async def send_json(
         body, kind = content.body, content.kind.encode()
         headers = {**content.headers, **(headers or {})}
     else:
-        body = _encode(content)
+        body = content.body if type(content) is Answered else _encode(content)
     lines = [
         (b"content-type", kind),
         (b"content-length", str(len(body)).encode()),
