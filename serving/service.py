@@ -66,9 +66,11 @@ class Front:
         # Here and not above: what starts the workers imports this module too, and has no use for the rest
         from serving.assembly import assemble
         from serving.loading import locate
+        from serving.newcomers import share_newcomers
         from serving.wire import speak_for_uvicorn
 
         speak_for_uvicorn()
+        share_newcomers(asyncio.get_running_loop())
         followed = os.environ.get(FOLLOWED)
         settings = ServiceSettings.from_environment(os.environ)
         gc.disable()  # what is made from here on stays: there is next to nothing to collect
