@@ -55,6 +55,7 @@ class BatchRoute:
                     breathed = time.perf_counter()
                 answered = await self._scoring.answer(lineup, request, f"{request_id}.{i}", timing)
                 answers.append(msgspec.Raw(answered.body))
+                answered.afterwards()
             return answers
 
     async def _read(self, reader: RequestReader, parts: Sequence[Any], now: int) -> list[ScoreRequest]:

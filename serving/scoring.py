@@ -14,7 +14,7 @@ from serving.log import DecisionLog
 from serving.log_records import LoggedDecision
 from serving.metrics import Meters
 from serving.shadow import OnShadow, Shadows
-from serving.transport import Answered
+from serving.transport import Answered, answered
 
 __all__ = ["Scoring", "Timing"]
 
@@ -61,7 +61,7 @@ class Scoring:
         return self._models.lineup()
 
     async def answer(self, lineup: Lineup, request: ScoreRequest, request_id: str, timing: Timing) -> Answered:
-        """The answer of `POST /v1/score`: by the rules where its time is over."""
+        """The answer of `POST /v1/score`: by the rules where its time is over. Counting and keeping it is left to be done."""
         served, experiment, variant = lineup.for_payment(request.attempt["payment_id"])
         past = None
         if served.state is not None and not timing.late:
@@ -70,15 +70,22 @@ class Scoring:
         answer = served.engine.score(request, request_id=request_id, rules_only=late, past=past)
         if experiment is not None:
             answer["policy"] |= {"experiment": experiment, "variant": variant}
-        if self._meters is not None:
-            missed = past is not None and past.missed
-            self._count(self._meters, served, answer, late=late, missed=missed)
-        answered = Answered.of(answer)
-        if self._log is not None:
-            self._keep(self._log, served if not late else None, request, answered, timing)
-        if self._shadows is not None:
-            self._shadows.offer(lineup, request, answer)
-        return answered
+        features_of = (
+            getattr(served.engine.predictor, "features_of", None) if self._log is not None and not late else None
+        )
+        features = features_of(request.attempt, request.previous) if features_of is not None else None
+        latency_us = int((time.perf_counter() - timing.since) * 1e6)
+        missed = past is not None and past.missed
+
+        def afterwards(body: bytes) -> None:
+            if self._meters is not None:
+                self._count(self._meters, served, answer, late=late, missed=missed)
+            if self._log is not None:
+                self._log.offer(LoggedDecision(request, answer, timing.asked_at, latency_us, features, body=body))
+            if self._shadows is not None:
+                self._shadows.offer(lineup, request, answer)
+
+        return answered(answer, afterwards)
 
     def shadowed(self, result: str) -> int:
         """How many answers were offered to challengers in shadow and came to that: `scored`, `dropped` or `failed`."""
@@ -98,16 +105,6 @@ class Scoring:
         if answer["degraded"]:
             without = served.engine.predictor is None
             meters.degraded("no_model" if without else "deadline" if late else "state" if missed else "error")
-
-    @staticmethod
-    def _keep(
-        log: DecisionLog, asked: Served | None, request: ScoreRequest, answered: Answered, timing: Timing
-    ) -> None:
-        """Hand a decision to the log, with the features that the model that was `asked`, if any, made it by."""
-        features_of = getattr(asked.engine.predictor, "features_of", None) if asked is not None else None
-        features = features_of(request.attempt, request.previous) if features_of is not None else None
-        latency_us = int((time.perf_counter() - timing.since) * 1e6)
-        log.offer(LoggedDecision(request, answered.told, timing.asked_at, latency_us, features, body=answered.body))
 
     def _keep_shadow(self, told: Mapping[str, Any]) -> None:
         """Hand the log what a challenger would have answered."""

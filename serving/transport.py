@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -24,6 +25,7 @@ __all__ = [
     "Receive",
     "Scope",
     "Send",
+    "answered",
     "as_json",
     "header",
     "malformed",
@@ -61,15 +63,17 @@ class Plain:
 
 
 class Answered(NamedTuple):
-    """An answer to a question, and its JSON: it is sent, and kept."""
+    """An answer to a question, its JSON, and what is left to do once that is on its way: to count it, and to keep it."""
 
     told: Mapping[str, Any]
     body: bytes
+    afterwards: Callable[[], object]
 
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Answered:
-        """An answer that will not change any more."""
-        return cls(told, _encode(told))
+
+def answered(told: Mapping[str, Any], afterwards: Callable[[bytes], object]) -> Answered:
+    """An answer that will not change any more; `afterwards` is given its JSON."""
+    body = _encode(told)
+    return Answered(told, body, partial(afterwards, body))
 
 
 class ClientLeft(Exception):

@@ -212,6 +212,60 @@ class TestErrors:
         assert response.headers["x-request-id"] in caplog.text
 
 
+class Log:
+    """Notes what it is offered, and what had been sent by then; or fails."""
+
+    def __init__(self, sent, fails=None):
+        self.sent, self.fails, self.kept = sent, fails, []
+
+    def offer(self, decision):
+        if self.fails is not None:
+            raise self.fails
+        self.kept.append((decision.answer["attempt_id"], [message["type"] for message in self.sent]))
+
+
+class TestKeeping:
+    """A decision is kept once its answer is on its way: nobody waits for that, and nothing comes of it that goes wrong."""
+
+    def ask(self, app, question, send=None):
+        sent = app._log.sent
+        scope = {
+            "type": "http", "method": "POST", "path": "/v1/score", "raw_path": b"/v1/score", "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
+        }  # fmt: skip
+
+        async def receive():
+            return {"type": "http.request", "body": json.dumps(question).encode()}
+
+        async def keep(message):
+            sent.append(message)
+
+        asyncio.run(app(scope, receive, send or keep))
+        return sent
+
+    def test_an_answer_is_on_its_way_before_it_is_kept(self, question):
+        app = App(Engine(None), log=Log([]))
+        self.ask(app, question)
+        assert app._log.kept == [("a1", ["http.response.start", "http.response.body"])]
+
+    def test_one_that_could_not_be_sent_is_kept_all_the_same(self, question):
+        async def gone(message):
+            raise OSError("gone")
+
+        app = App(Engine(None), log=Log([]))
+        with pytest.raises(OSError, match="gone"):
+            self.ask(app, question, gone)
+        assert app._log.kept == [("a1", [])]
+
+    def test_what_goes_wrong_with_it_is_logged_without_values_and_changes_no_answer(self, question, caplog):
+        app = App(Engine(None), log=Log([], ValueError(f"secret {PAN}")))
+        with caplog.at_level(logging.ERROR):
+            start, body = self.ask(app, question)
+        assert (start["status"], json.loads(body["body"])["attempt_id"]) == (200, "a1")
+        assert "ValueError" in caplog.text
+        assert PAN not in caplog.text
+
+
 class TestRequestId:
     def test_the_client_s_is_kept(self, app, send):
         assert send(app, "GET", "/livez", headers={"x-request-id": "Abc-1.2_3"}).headers["x-request-id"] == "Abc-1.2_3"
