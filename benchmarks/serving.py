@@ -164,9 +164,7 @@ def _rounds(asked: Sequence[Callable[[], Load]], told: Callable[[Load], float]) 
 
 def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
     """One worker of ours against an endpoint that does nothing."""
-    # As where no model was made champion, nor served before
-    with _ours(folder, 1, PAYRESCUE_LAST_MODELS="none") as first:
-        first_s = first.ready_s
+    first_s, again_s, empty_s = _starts(folder)
     with ExitStack() as stack:
         ours = stack.enter_context(_ours(folder, 1))
         plain = stack.enter_context(_bentoml(folder, "empty:Empty", as_it_comes=True))
@@ -188,7 +186,6 @@ def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
         p50 = _rounds(all_of(1), lambda load: load.percentile_ms(0.5))
         rate = _rounds(all_of(SATURATING), lambda load: load.per_second)
         memory = ours.megabytes()
-        again_s, empty_s = ours.ready_s, plain.ready_s
     return [
         at_most(
             "p50 over one connection, against BentoML's empty endpoint as it comes", p50[0] / p50[1], "×", 1.0,
@@ -207,14 +204,33 @@ def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
             baseline=f"{rate[0]:,.0f}/s against {rate[3]:,.0f}/s",
         ),
         at_most(
-            "cold start to /readyz, against the empty one", first_s / empty_s, "×", 1.3,
-            f"{first_s:.1f} s where its model has to be found in the registry; {again_s:.1f} s where it was trained, or served "
-            f"before; against {empty_s:.1f} s",
+            "cold start to /readyz where the model was trained, or served before, against the empty one",
+            again_s / empty_s, "×", 1.3, f"{again_s:.1f} s against {empty_s:.1f} s",
+        ),
+        at_most(
+            "cold start where nothing is kept, and MLflow has to be imported to ask the registry, against the same",
+            first_s / empty_s, "×", 1.3, f"{first_s:.1f} s against {empty_s:.1f} s",
         ),
         at_most(
             "memory of a worker", memory[0], "MB", 350.0, f"all its processes: {', '.join(f'{m:.0f}' for m in memory)} MB"
         ),
     ]  # fmt: skip
+
+
+def _starts(folder: Path) -> list[float]:
+    """Seconds until a server is ready, the medians of rounds that alternate: ours where nothing is kept, ours, an empty one."""
+    found: list[list[float]] = [[], [], []]
+    for _ in range(ROUNDS):
+        # As where no model was made champion, nor served before
+        servers = (
+            _ours(folder, 1, PAYRESCUE_LAST_MODELS="none"),
+            _ours(folder, 1),
+            _bentoml(folder, "empty:Empty", as_it_comes=True),
+        )
+        for seconds, server in zip(found, servers, strict=True):
+            with server as started:
+                seconds.append(started.ready_s)
+    return [median(seconds) for seconds in found]
 
 
 def _two_workers(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
