@@ -301,7 +301,10 @@ class Encoder:
         return {code: hours * 3.6e9 for code, hours in countries().items()}
 
     def encode(self, fields: Fields, *, ended: bool = False) -> Encoded:
-        """One attempt of a request; what became of it is told only of one that has `ended`."""
+        """One attempt of a request; what became of it is told only of one that has `ended`.
+
+        Raises ValueError for a value of another kind than its column's.
+        """
         get = fields.get
         currency, created = get("currency", ""), fields["created_at"]
         end, duration = (self._end_of(fields), get("duration_s")) if ended else (_NOT_ENDED, None)
@@ -315,7 +318,11 @@ class Encoder:
         try:
             packed = _PACK(created, *end, *numbers, *rest)
         except struct.error:  # None among them
-            packed = _PACK(created, *end, *[_NAN if number is None else number for number in numbers], *rest)
+            told = [_NAN if number is None else number for number in numbers]
+            try:
+                packed = _PACK(created, *end, *told, *rest)
+            except struct.error:
+                raise ValueError("an attempt has a value of another kind than its column's") from None
         return Encoded(created, packed, slot_names(fields), self._own_of(fields) if self.own else ())
 
     def ended(self, one: Encoded, fields: Fields) -> Encoded:

@@ -130,6 +130,8 @@ def _every(trees: Sequence[Mapping[str, str]], name: str, counts: Array, kind: t
         found = msgspec.json.decode(f"[{text.replace(' ', ',')}]", type=list[kind])  # type: ignore[valid-type]
     except msgspec.DecodeError:
         found = [kind(word) for word in text.split()]  # ten times as long; infinity is no JSON
+    if len(found) != counts.sum():
+        raise ValueError
     return found
 
 

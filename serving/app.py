@@ -182,18 +182,9 @@ class App:
             try:
                 await send_json(send, 200, content, request_id, head=head, close=self.draining)
             finally:
-                self._finish(content, request_id)
+                if type(content) is Answered:
+                    content.afterwards()  # nobody waits for it
         self._note(scope, request_id, started, name, content, problem)
-
-    @staticmethod
-    def _finish(content: Any, request_id: str) -> None:
-        """Do what was left to be done once an answer is on its way, so that nobody waits for it."""
-        if type(content) is not Answered:
-            return
-        try:
-            content.afterwards()
-        except Exception as error:
-            _log.error("request %s was answered, but could not be kept: %s", request_id, type(error).__name__)
 
     def _note(
         self, scope: Scope, request_id: str, started: float, name: str, content: Any, problem: Problem | None

@@ -128,8 +128,7 @@ def serve(given: Mapping[str, Any], *, say: Callable[[str], object] = sys.stdout
 
     `given` are settings by their names in `ServiceSettings`; what is not given, or None, is taken from the environment, else
     from the defaults. Raises BadInput for a model folder that is none; rules, fees, a policy, a log, a state, experiments or
-    keys that cannot be used; a host that is no address or, without keys, is not loopback; a port that is taken; workers that
-    do not stay.
+    keys that cannot be used; a host that is no address or, without keys, is not loopback; a port that is taken.
     """
     told = {name: value for name, value in given.items() if value is not None}
     environment = {**os.environ, **({"PAYRESCUE_ACCESS_LOG": told.pop("access_log")} if "access_log" in told else {})}

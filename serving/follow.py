@@ -6,6 +6,7 @@ URI stands for, and in which folder that was downloaded. A thread here looks at 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -146,7 +147,8 @@ class Follower:
         """Look once the watcher has asked, after `wait_s` at the latest, and from then on in a thread of its own."""
         until = time.monotonic() + wait_s
         if wait_s and self._folder is not None and not (self._folder / FOUND).is_file():
-            get_ready()
+            with contextlib.suppress(Exception):  # what loads a model then tells
+                get_ready()
         while self._folder is not None and not (self._folder / FOUND).is_file() and time.monotonic() < until:
             time.sleep(_WAIT_STEP_S)
         try:

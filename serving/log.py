@@ -94,7 +94,11 @@ class DecisionLog:
         if len(self._decisions) + len(self._held) >= self._most:
             self._refused += 1
             return False
-        self._decisions.append(written(decision))
+        try:
+            self._decisions.append(written(decision))
+        except Exception:
+            self._refused += 1
+            raise
         # Not by how many wait: the loop's thread and the shadows' may come at once, and neither be the first
         if not self._something.is_set():
             self._something.set()

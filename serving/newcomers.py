@@ -29,18 +29,23 @@ def share_newcomers(loop: asyncio.AbstractEventLoop) -> None:
     theirs: Any = getattr(ours, _TAKES, None)
     if theirs is None or getattr(theirs, "shares", False):
         return
-    most = FIRST
+    most, full = FIRST, FIRST
 
     def take(
         factory: Any, listening: socket.socket, context: Any = None, server: Any = None, backlog: int = 100, *more: Any
     ) -> None:
-        nonlocal most
-        theirs(factory, listening, context, server, min(most, backlog), *more)
+        nonlocal most, full
+        full = max(
+            full, backlog
+        )  # after a while without file descriptors, asyncio comes back with what it was given here
+        theirs(factory, listening, context, server, min(most, full), *more)
         left = _waits(listening)
-        most = min(2 * most, backlog) if left else FIRST
+        if left and not ours._remove_reader(listening.fileno()):
+            most = FIRST  # there are no file descriptors left: asyncio has stopped looking, and begins again by itself
+            return
+        most = min(2 * most, full) if left else FIRST
         if left:
-            ours._remove_reader(listening.fileno())
-            ours.call_later(PAUSE_S, again, factory, listening, context, server, backlog, *more)
+            ours.call_later(PAUSE_S, again, factory, listening, context, server, full, *more)
 
     def again(factory: Any, listening: socket.socket, *more: Any) -> None:
         if listening.fileno() >= 0:  # the server may have been closed

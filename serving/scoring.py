@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from serving.shadow import OnShadow, Shadows
 from serving.transport import Answered, answered
 
 __all__ = ["Scoring", "Timing"]
+
+_log = logging.getLogger("bentoml.payrescue")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Scoring:
         return self._models.lineup()
 
     async def answer(self, lineup: Lineup, request: ScoreRequest, request_id: str, timing: Timing) -> Answered:
-        """The answer of `POST /v1/score`: by the rules where its time is over. Counting and keeping it is left to be done."""
+        """The answer of `POST /v1/score`: by the rules where its time is over. Counting and keeping it is left."""
         served, experiment, variant = lineup.for_payment(request.attempt["payment_id"])
         past = None
         if served.state is not None and not timing.late:
@@ -78,12 +81,15 @@ class Scoring:
         missed = past is not None and past.missed
 
         def afterwards(body: bytes) -> None:
-            if self._meters is not None:
-                self._count(self._meters, served, answer, late=late, missed=missed)
-            if self._log is not None:
-                self._log.offer(LoggedDecision(request, answer, timing.asked_at, latency_us, features, body=body))
-            if self._shadows is not None:
-                self._shadows.offer(lineup, request, answer)
+            try:
+                if self._log is not None:
+                    self._log.offer(LoggedDecision(request, answer, timing.asked_at, latency_us, features, body=body))
+                if self._shadows is not None:
+                    self._shadows.offer(lineup, request, answer)
+                if self._meters is not None:
+                    self._count(self._meters, served, answer, late=late, missed=missed)
+            except Exception as error:  # its text may hold values of the request
+                _log.error("request %s was answered, but could not be kept: %s", request_id, type(error).__name__)
 
         return answered(answer, afterwards)
 

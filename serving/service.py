@@ -35,6 +35,7 @@ __all__ = ["Front", "Payrescue"]
 Application = Callable[["Scope", "Receive", "Send"], Awaitable[None]]
 
 _SETTINGS = ServiceSettings.from_environment(os.environ)
+_NOT_AGAIN_S = 5.0
 _COLLECT_AT = (20_000, 20, 50)  # objects made before the collector looks: ten times as many as it comes with
 
 
@@ -81,6 +82,7 @@ class Front:
             # Merely raised, uvicorn would take it that nobody minds the start, and serve what is behind, without keys
             said = str(error) if isinstance(error, BadInput) else type(error).__name__
             await receive()
+            await asyncio.sleep(_NOT_AGAIN_S)  # who started this worker starts it anew at once, at the others' expense
             await send({"type": "lifespan.startup.failed", "message": f"payrescue cannot be served: {said}"})
             return
         self._app = app

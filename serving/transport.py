@@ -63,7 +63,10 @@ class Plain:
 
 
 class Answered(NamedTuple):
-    """An answer to a question, its JSON, and what is left to do once that is on its way: to count it, and to keep it."""
+    """An answer to a question, its JSON, and what is left to do once that is on its way: to keep it, and to count it.
+
+    Nothing is raised by it.
+    """
 
     told: Mapping[str, Any]
     body: bytes

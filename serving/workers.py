@@ -16,6 +16,8 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from serving.keeper import Keeper, follows
 from serving.settings import ServiceSettings
@@ -31,8 +33,9 @@ FOLLOWED = "PAYRESCUE_FOLLOWED"
 _SOCKET = "payrescue"
 _BACKLOG = 2048  # as BentoML has it
 _LOOK_S = 1.0
+_SOON_S = 0.05
 _NEVER_S = 86_400.0  # how long workers may take to finish: as BentoML has it, they have a deadline of their own
-_BENTOML_SETTINGS = ("BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS")
+_BENTOML_SETTINGS = ("BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS", "BENTOML_CONFIG_OVERRIDES")
 
 
 def configured_by_bentoml(environment: Mapping[str, str]) -> bool:
@@ -67,40 +70,45 @@ def before_them(settings: ServiceSettings) -> None:
 
 
 def watch_over(settings: ServiceSettings) -> None:
-    """Start the workers, and see to them until SIGTERM or Ctrl-C. Raises RuntimeError where none stays."""
+    """Start the workers, and see to them until SIGTERM or Ctrl-C; one that dies is started anew."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # before Circus, which has a format of its own
     from circus.arbiter import Arbiter
     from circus.sockets import CircusSocket
     from circus.watcher import Watcher
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    # Circus takes commands, to start programs among them: from here alone, and not from whoever reaches a port
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    private = tempfile.mkdtemp(prefix="payrescue-workers-")
-    try:
-        arbiter = Arbiter(
-            [
-                Watcher(
-                    name="payrescue",
-                    cmd=shlex.quote(sys.executable),
-                    args=[
-                        *("-m", "_bentoml_impl.worker.service", SERVICE, "--service-name", "payrescue"),
-                        *("--fd", f"$(circus.sockets.{_SOCKET})", "--backlog", str(_BACKLOG)),
-                        *("--worker-id", "$(CIRCUS.WID)"),
-                    ],
-                    numprocesses=settings.workers,
-                    use_sockets=True,
-                    copy_env=True,
-                    stop_children=True,
-                    graceful_timeout=_NEVER_S,
-                )
-            ],
-            endpoint=f"ipc://{private}/commands",
-            pubsub_endpoint=f"ipc://{private}/events",
-            check_delay=_LOOK_S,
-            sockets=[
-                CircusSocket(name=_SOCKET, host=settings.host, port=settings.port, family=family, backlog=_BACKLOG)
-            ],
-        )
-        arbiter.start().result()
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
+    workers = Watcher(
+        name="payrescue",
+        cmd=shlex.quote(sys.executable),
+        args=[
+            *("-m", "_bentoml_impl.worker.service", SERVICE, "--service-name", "payrescue"),
+            *("--fd", f"$(circus.sockets.{_SOCKET})", "--backlog", str(_BACKLOG), "--worker-id", "$(CIRCUS.WID)"),
+        ],
+        numprocesses=settings.workers,
+        use_sockets=True,
+        copy_env=True,
+        stop_children=True,
+        graceful_timeout=_NEVER_S,
+    )
+    arbiter = Arbiter(
+        [workers],
+        # Circus takes commands, to start programs among them: where nobody can reach it
+        endpoint="inproc://commands",
+        pubsub_endpoint="inproc://events",
+        check_delay=_LOOK_S,
+        sockets=[CircusSocket(name=_SOCKET, host=settings.host, port=settings.port, family=family, backlog=_BACKLOG)],
+    )
+    arbiter.ctrl.sys_hdl.quit = partial(_quit, arbiter)
+    arbiter.start().result()
+
+
+def _quit(arbiter: Any) -> None:
+    """End on a signal, once what is being done is done: Circus forgets one that comes while it starts a worker."""
+
+    def leave() -> None:
+        if arbiter._exclusive_running_command is None:
+            arbiter.stop()
+        else:
+            arbiter.loop.call_later(_SOON_S, leave)
+
+    arbiter.loop.add_callback_from_signal(leave)

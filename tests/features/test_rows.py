@@ -94,6 +94,16 @@ def test_every_asked_attempt_comes_right_after_the_last_earlier_one(encoder):
     assert first[:, before].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("amount_minor", "5"), ("amount_minor", 10**400), ("created_at", 2**63), ("created_at", "x"), ("resolved_at", 2**63),
+     ("duration_s", "3"), ("auth_steps", [1])],
+)  # fmt: skip
+def test_a_value_of_another_kind_than_its_column_s_is_an_error_that_callers_know(encoder, name, value):
+    with pytest.raises((ValueError, OverflowError, TypeError)):
+        encoder.encode({**BARE, name: value}, ended=True)
+
+
 def test_columns_of_a_packed_attempt_can_be_changed(encoder):
     plain = encoder.encode(BARE)
     packing = Packing(plain.packed)

@@ -122,6 +122,10 @@ def test_trees_of_any_size_score_as_lightgbm_does(leaves):
         ("left_child", "0 -2 -3"),
         ("threshold", "1"),
         ("leaf_value", "1"),
+        ("leaf_value", "1   "),
+        ("leaf_value", "1,5 2 3 4"),
+        ("leaf_value", "inf   "),
+        ("threshold", "1  "),
     ],
 )
 def test_a_tree_that_is_none_is_refused(name, value):

@@ -78,6 +78,17 @@ def version(follower):
     return follower.current().engine.version
 
 
+def test_what_cannot_be_got_ready_for_a_first_model_leaves_the_rules(make, monkeypatch):
+    def fails():
+        raise RuntimeError("there is nowhere to keep compiled code")
+
+    monkeypatch.setattr("serving.follow.get_ready", fails)
+    follower = make()
+    follower.start(0.01)
+    assert follower.current().engine.predictor is None
+    follower.close()
+
+
 class TestWatch:
     def test_it_writes_what_the_alias_stands_for_and_where_it_was_downloaded(self, watcher, registry, place):
         registry.aliases["champion"] = "1"

@@ -229,6 +229,15 @@ def test_what_the_database_refuses_is_given_up_and_the_rest_goes_on(opened, url,
     until(lambda: kept(url, DECISIONS) == ["a2"])
 
 
+def test_what_cannot_be_written_out_is_counted(opened, url, decided):
+    log, decision = opened(url), decided()
+    with pytest.raises(TypeError):
+        log.offer(
+            decision._replace(answer=decision.answer | {"model": {**decision.answer["model"], "version": object()}})
+        )
+    assert log.dropped == 1
+
+
 def test_another_writer_s_lock_is_waited_for(opened, url):
     log = opened(url)
     tell(log, outcome())

@@ -1,7 +1,9 @@
 """How many of a crowd's connections one worker takes at once."""
 
 import asyncio
+import errno
 import socket
+from asyncio import constants
 
 import pytest
 
@@ -81,6 +83,35 @@ def test_a_server_may_be_closed_while_it_pauses(crowd):
         return len(taken) == count
 
     assert serve(crowd, closed) == (True, [])
+
+
+class Exhausted(socket.socket):
+    """A socket whose process has no file descriptor left, a few times."""
+
+    times, asked = 3, 0
+
+    def accept(self):
+        self.asked += 1
+        if self.asked <= self.times:
+            raise OSError(errno.EMFILE, "too many")
+        return super().accept()
+
+
+def test_without_file_descriptors_it_waits_as_asyncio_does_and_then_takes_them_all(crowd, monkeypatch):
+    monkeypatch.setattr(constants, "ACCEPT_RETRY_DELAY", 0.05)
+    listening = Exhausted(fileno=crowd.detach())
+
+    async def all_of_them(_, taken):
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while len(taken) < CROWD:
+            assert loop.time() < began + 10
+            await asyncio.sleep(0.0005)
+        return loop.time() - began >= 0.05
+
+    waited, wrong = serve(listening, all_of_them)
+    assert waited
+    assert len(wrong) <= Exhausted.times
 
 
 def test_a_loop_with_a_way_of_its_own_is_left_alone():

@@ -81,8 +81,9 @@ class TestWhatEnters:
         for name in ("sums", "times", "streaks"):
             np.testing.assert_array_equal(getattr(base.history, name), getattr(wanted, name), strict=True)
 
-    def test_an_outcome_that_cannot_be_read_keeps_no_other_out(self, base, caplog, log_of):
-        broken = {name: value for name, value in ended(2).items() if name != "created_at"}
+    @pytest.mark.parametrize("odd", [{"created_at": None}, {"amount_minor": "5"}, {"resolved_at": 2**63}])
+    def test_an_outcome_that_cannot_be_read_keeps_no_other_out(self, base, caplog, log_of, odd):
+        broken = {name: value for name, value in (ended(2) | odd).items() if value is not None}
         store = MemoryState(log_of(ended(1), broken, ended(3)), base)
         assert (store.follow(), store.seq) == (3, 3)
         assert seen(store) == pytest.approx(3.0, rel=1e-3)

@@ -62,7 +62,21 @@ def test_it_listens_where_it_says_and_nowhere_else(running):
     assert ports == {int(url.rpartition(":")[2])}
 
 
-@pytest.mark.parametrize("name", ["BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS"])
+def test_it_can_be_told_to_end_while_it_starts_a_worker(tmp_path, free_tcp_port):
+    words = [sys.executable, "-m", "payrescue", "serve", "--model", "none", "--port", str(free_tcp_port)]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + AGAIN_WITHIN_S
+        while not Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text():
+            assert time.monotonic() < until
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("name", ["BENTOML_CONFIG", "BENTOML_CONFIG_OPTIONS", "BENTOML_CONFIG_OVERRIDES"])
 def test_what_bentoml_was_told_is_seen(name):
     assert configured_by_bentoml({name: "x"})
     assert not configured_by_bentoml({name: "", "HOME": "/"})
