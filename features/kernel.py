@@ -14,6 +14,9 @@ import numpy as np
 from numba import njit
 
 __all__ = [
+    "CODES",
+    "ENDED",
+    "NUMBERS",
     "N_FEATURES",
     "OUTCOME_SLOTS",
     "PACKED",
@@ -36,10 +39,9 @@ N_FEATURES = 91
 PLANES = 4
 _N_RAW_NUMBERS = 11
 _N_RAW_CODES = 13
-_DURATION, _NUMBERS, _REFERENCE, _CODES = 4, 5, 16, 19  # where these begin in a packed row, before them come four times
-PACKED = 26
-"""Words of 8 bytes in a packed row: when it began, when its outcome was known, that, its reason; how long it took; numbers,
-reference; and codes, two in a word."""
+ENDED, _DURATION, NUMBERS, _REFERENCE, CODES, PACKED = 1, 4, 5, 16, 19, 26
+"""A packed row, in words of 8 bytes: when it began; from ENDED on when its outcome was known, that, its reason, how long it took;
+from NUMBERS on these, then the reference; from CODES on these, two in a word; PACKED words in all."""
 
 _LONGEST_CHAIN = 50  # earlier attempts of a payment that are looked at: bounds the cost of a runaway retry loop
 _SHRINKAGE = 4.0  # attempts' worth of belief in the parent's rate
@@ -440,11 +442,11 @@ def unpack(packed):
         created[i], resolved[i], outcome[i], reason[i] = packed[at], packed[at + 1], packed[at + 2], packed[at + 3]
         duration[i] = reals[at + _DURATION]
         for c in range(_N_RAW_NUMBERS):
-            numbers[i, c] = reals[at + _NUMBERS + c]
+            numbers[i, c] = reals[at + NUMBERS + c]
         for c in range(3):
             reference[i, c] = reals[at + _REFERENCE + c]
         for c in range(_N_RAW_CODES):
-            codes[i, c] = halves[2 * (at + _CODES) + c]
+            codes[i, c] = halves[2 * (at + CODES) + c]
     return created, resolved, outcome, reason, duration, numbers, codes, reference
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from features.columns import OUTCOMES
 from features.definitions import EVIDENCE_CODES, EVIDENCE_NUMBERS, KEYS, RAW_CODES, RAW_NUMBERS, Key
-from features.kernel import N_FEATURES, PENDING, unpack
+from features.kernel import CODES, ENDED, N_FEATURES, NUMBERS, PENDING, unpack
 from features.own import OwnColumn
 from features.places import countries, currencies
 
@@ -172,8 +172,7 @@ class Encoded(NamedTuple):
 
 
 _PACK = struct.Struct(f"=4qd{len(RAW_NUMBERS)}d3d{len(RAW_CODES)}i{'4x' if len(RAW_CODES) % 2 else ''}").pack
-_NUMBERS_AT = 40
-_CODES_AT = _NUMBERS_AT + 8 * (len(RAW_NUMBERS) + 3)
+_ENDED_AT, _NUMBERS_AT, _CODES_AT = 8 * ENDED, 8 * NUMBERS, 8 * CODES
 _set_begin, _set_number, _set_code, _set_end = (struct.Struct(f"={kind}").pack_into for kind in ("q", "d", "i", "3qd"))
 _NOT_ENDED = (PENDING, -1, -1)  # when an outcome was known, that, and its reason
 
@@ -192,7 +191,7 @@ class Packing:
 
     def end(self, at: int, outcome: int, reason: int, duration: float) -> None:
         """Its outcome was known then, that, its reason, how long it took (seconds)."""
-        _set_end(self.packed, 8, at, outcome, reason, duration)
+        _set_end(self.packed, _ENDED_AT, at, outcome, reason, duration)
 
     def number(self, place: int, value: float = _NAN) -> None:
         """One of RAW_NUMBERS, by its place; missing if none is told."""

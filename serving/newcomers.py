@@ -35,9 +35,8 @@ def share_newcomers(loop: asyncio.AbstractEventLoop) -> None:
         factory: Any, listening: socket.socket, context: Any = None, server: Any = None, backlog: int = 100, *more: Any
     ) -> None:
         nonlocal most, full
-        full = max(
-            full, backlog
-        )  # after a while without file descriptors, asyncio comes back with what it was given here
+        # After a while without file descriptors asyncio comes back with what it was given below
+        full = max(full, backlog)
         theirs(factory, listening, context, server, min(most, full), *more)
         left = _waits(listening)
         if left and not ours._remove_reader(listening.fileno()):

@@ -7,14 +7,12 @@ one line of JSON: `{"folder": …, "version": …}`, or `null` where the registr
 from __future__ import annotations
 
 import json
-import re
 import sys
 from contextlib import redirect_stdout
 
-__all__ = ["main", "resolve"]
+from serving.found import MODEL_URI
 
-_ALIAS = re.compile(r"models:/(?P<name>[^/@]+)@(?P<alias>[^/@]+)")
-_VERSION = re.compile(r"models:/(?P<name>[^/@]+)/(?P<version>\d+)")
+__all__ = ["main", "resolve"]
 
 
 def resolve(uri: str) -> dict[str, str] | None:
@@ -25,15 +23,13 @@ def resolve(uri: str) -> dict[str, str] | None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    by_alias, by_version = _ALIAS.fullmatch(uri), _VERSION.fullmatch(uri)
-    if by_alias is None and by_version is None:
+    told = MODEL_URI.fullmatch(uri)
+    if told is None:
         raise ValueError("a model URI is models:/NAME@ALIAS or models:/NAME/VERSION")
+    name, version = told["name"], told["version"]
     try:
-        if by_alias is not None:
-            found = mlflow.MlflowClient().get_model_version_by_alias(by_alias["name"], by_alias["alias"])
-            name, version = by_alias["name"], str(found.version)
-        elif by_version is not None:
-            name, version = by_version["name"], by_version["version"]
+        if version is None:
+            version = str(mlflow.MlflowClient().get_model_version_by_alias(name, told["alias"]).version)
         folder = mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{name}/{version}")
     except MlflowException as error:
         if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:

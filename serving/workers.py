@@ -15,7 +15,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -70,7 +70,7 @@ def before_them(settings: ServiceSettings) -> None:
 
 
 def watch_over(settings: ServiceSettings) -> None:
-    """Start the workers, and see to them until SIGTERM or Ctrl-C; one that dies is started anew."""
+    """Start the workers, and see to them until SIGTERM or Ctrl-C; one that dies is started anew, all of them upon SIGHUP."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")  # before Circus, which has a format of its own
     from circus.arbiter import Arbiter
     from circus.sockets import CircusSocket
@@ -99,7 +99,13 @@ def watch_over(settings: ServiceSettings) -> None:
         sockets=[CircusSocket(name=_SOCKET, host=settings.host, port=settings.port, family=family, backlog=_BACKLOG)],
     )
     arbiter.ctrl.sys_hdl.quit = partial(_quit, arbiter)
+    arbiter.manage_watchers = partial(_look, arbiter, arbiter.manage_watchers)
     arbiter.start().result()
+
+
+def _look(arbiter: Any, theirs: Callable[[], object]) -> object:
+    """Look after the workers, unless they are just being started or replaced: Circus would log its own refusal, with a trace."""
+    return theirs() if arbiter._exclusive_running_command is None else None
 
 
 def _quit(arbiter: Any) -> None:

@@ -5,12 +5,15 @@ import re
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from features.allowed import VOCABULARIES
+from features.history import features_of_request
 from models.engine import Engine
+from models.predictor import Predictor
 from serving import transport
 from serving.app import App
 from serving.openapi import document
@@ -216,11 +219,12 @@ class Log:
     """Notes what it is offered, and what had been sent by then; or fails."""
 
     def __init__(self, sent, fails=None):
-        self.sent, self.fails, self.kept = sent, fails, []
+        self.sent, self.fails, self.kept, self.decisions = sent, fails, [], []
 
     def offer(self, decision):
         if self.fails is not None:
             raise self.fails
+        self.decisions.append(decision)
         self.kept.append((decision.answer["attempt_id"], [message["type"] for message in self.sent]))
 
 
@@ -247,6 +251,17 @@ class TestKeeping:
         app = App(Engine(None), log=Log([]))
         self.ask(app, question)
         assert app._log.kept == [("a1", ["http.response.start", "http.response.body"])]
+
+    def test_what_is_kept_is_what_was_sent_and_the_features_that_were_asked(self, versions, question):
+        predictor = Predictor.load(versions["hopeful"])
+        app = App(Engine(predictor), log=Log([]))
+        _, body = self.ask(app, question)
+        (decision,) = app._log.decisions
+        assert decision.body == body["body"]
+        assert json.loads(decision.body) == decision.answer
+        encoded = predictor.encoder.of_request(decision.request.previous, [decision.request.attempt])
+        wanted = features_of_request(encoded, predictor.history, 1)[0]
+        np.testing.assert_array_equal(decision.features, wanted, strict=True)
 
     def test_one_that_could_not_be_sent_is_kept_all_the_same(self, question):
         async def gone(message):

@@ -54,6 +54,11 @@ def test_what_is_written_has_a_place_for_each_column():
     assert Written._fields == tuple(column.name for column in DECISIONS.columns if column.name != "id")
 
 
+def test_an_answer_that_was_written_for_its_client_is_not_written_again(decided):
+    sent = b'{"as": "it was sent"}'
+    assert written(decided()._replace(body=sent)).answer == sent.decode()
+
+
 def test_a_decision_is_kept_as_it_was_made(store, decided):
     features = np.array([0.1, np.nan, -3e30], np.float32)
     made = decided(features=features)
