@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from features.columns import Column
 from features.errors import BadInput
@@ -60,8 +61,7 @@ _log = logging.getLogger("bentoml.payrescue")  # BentoML's logger is the one tha
 _SCORE = "/v1/score"
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request, as a route sees it."""
 
     scope: Scope
@@ -243,11 +243,14 @@ class App:
         body = await read_body(call.scope, call.receive, self._settings.most_body_bytes)
         since = await self.gate.enter()
         try:
-            raw, now, lineup = parse_json(body), self._clock(), self._scoring.lineup()
-            try:
-                request = self._readers.requests(lineup.extra).read(raw, now=now)
-            except BadInput as bad:
-                raise invalid(bad) from None
+            now, lineup = self._clock(), self._scoring.lineup()
+            reader = self._readers.requests(lineup.extra)
+            request = reader.read_plain(body, now=now)
+            if request is None:
+                try:
+                    request = reader.read(parse_json(body), now=now)
+                except BadInput as bad:
+                    raise invalid(bad) from None
             timing = Timing(now, min(since, call.started), deadline_s)
             return await self._scoring.answer(lineup, request, call.request_id, timing)
         finally:

@@ -21,7 +21,7 @@ class Readers:
     """
 
     def __init__(self) -> None:
-        self._made: tuple[RequestReader, OutcomeReader] = RequestReader(), OutcomeReader()
+        self._made: tuple[RequestReader, OutcomeReader] = RequestReader().get_ready(), OutcomeReader()
 
     def requests(self, extra: Sequence[Column]) -> RequestReader:
         """The reader of `POST /v1/score` where these columns are declared."""
@@ -34,5 +34,5 @@ class Readers:
     def _of(self, extra: Sequence[Column]) -> tuple[RequestReader, OutcomeReader]:
         made = self._made
         if made[0].extra != extra:
-            made = self._made = RequestReader(extra), OutcomeReader(extra)
+            made = self._made = RequestReader(extra).get_ready(), OutcomeReader(extra)
         return made

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, KeysView, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
+from functools import cached_property
+from operator import contains
+from typing import Any, NamedTuple
 
 from features.allowed import LENGTHS
 from features.cards import contains_card_number
 from features.columns import Column, columns
 from features.errors import BadInput, Fault
 from models.engine import ScoreRequest
+from serving.plain_requests import Part, PlainDecoder, is_text
 from serving.values import (
     AHEAD,
     CARD_NUMBER,
@@ -20,6 +23,7 @@ from serving.values import (
     TOO_FAR_AHEAD,
     UNKNOWN,
     Field,
+    Reader,
     Unwanted,
     field_of,
     hides_card_number,
@@ -58,6 +62,10 @@ CANDIDATE_COLUMNS = ("method", "route", "auth_flow", "auth_steps", "stored", "ne
 _TIMES = ("created_at", "resolved_at")
 _PARTS = frozenset({"attempt", "evidence", "previous", "candidates"})
 _OF_CANDIDATES = dict.fromkeys(("candidate_id", "method")).keys()
+_OWN_OF_CANDIDATES = {
+    name: Column(name, kind, "", required=False, for_training=False, known="before", meaning="")
+    for name, kind in (("candidate_id", "string"), ("wait_s", "float64"))
+}
 _SPEAKABLE = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
 _MOST_KEY_DIGITS = 5
 
@@ -97,12 +105,60 @@ class RequestReader:
         self._evidence = {name: field for name, field in after.items() if name not in LABEL}
         self._previous = before | after
         self._candidate: dict[str, Field] = {
-            "candidate_id": Field(text_reader(LENGTHS["string"]), None),
+            "candidate_id": Field(text_reader(LENGTHS["string"]), {None}),  # a checkout has few, and sends them again
             **{name: before[name] for name in CANDIDATE_COLUMNS},
             "wait_s": Field(wait_reader(), None),
         }
         self._required = dict.fromkeys(column.name for column in every if column.required).keys()
         self._required_earlier = dict.fromkeys(name for name in self._required if name not in SHARED).keys()
+        self._columns = {column.name: column for column in every} | _OWN_OF_CANDIDATES
+        texts = {name for name, column in self._columns.items() if is_text(column)}
+        self._texts_of = tuple(
+            _Texts.of({name: field for name, field in fields.items() if name in texts})
+            for fields in (self._attempt, self._evidence, self._previous, self._candidate)
+        )
+
+    def get_ready(self) -> RequestReader:
+        """Make now what the first request would have to wait for, some milliseconds."""
+        _ = self._decoder
+        return self
+
+    @cached_property
+    def _decoder(self) -> PlainDecoder:
+        of = self._columns
+        parts = (
+            Part([of[name] for name in fields], required)
+            for fields, required in (
+                (self._attempt, self._required),
+                (self._evidence, ()),
+                (self._previous, self._required_earlier),
+                (self._candidate, _OF_CANDIDATES),
+            )
+        )
+        return PlainDecoder(*parts, most_previous=MOST_PREVIOUS, most_candidates=MOST_CANDIDATES)
+
+    def read_plain(self, body: bytes, *, now: int) -> ScoreRequest | None:
+        """A request from its JSON, if it is plainly right: the same as `read` makes of it. None leaves it for that to judge."""
+        parts, faults = self._decoder.decode(body), RequestFaults()
+        if parts is None:
+            return None
+        of_attempt, of_evidence, of_previous, of_candidates = self._texts_of
+        latest, attempt, evidence = now + AHEAD, parts.attempt, parts.evidence
+        try:
+            of_attempt.read(attempt, latest)
+            if evidence is not None:
+                of_evidence.read(evidence, latest)
+            for past in parts.previous:
+                of_previous.read(past, latest)
+            for candidate in parts.candidates or ():
+                of_candidates.read(candidate, latest)
+        except Unwanted:
+            return None
+        if evidence is not None:
+            ends_after_start(attempt, evidence, "", faults)
+        previous = self._follow(parts.previous, attempt, "", now, faults)
+        candidates = _told_apart(parts.candidates, "", faults) if parts.candidates is not None else None
+        return ScoreRequest(attempt, evidence, tuple(previous), candidates) if not faults.found else None
 
     def read(self, raw: Any, *, now: int) -> ScoreRequest:
         """One request. `now` is in microseconds since 1970, UTC. Raises BadInput with every fault."""
@@ -139,14 +195,23 @@ class RequestReader:
     def _earlier(
         self, raw: Any, attempt: Mapping[str, Any], at: str, now: int, faults: RequestFaults
     ) -> list[dict[str, Any]]:
+        def rows() -> Iterator[dict[str, Any]]:
+            for i, item in enumerate(_array(raw, MOST_PREVIOUS, at, faults)):
+                row = read_object(item, self._previous, f"{at}/{i}", now, faults)
+                all_there(row, item, self._required_earlier, f"{at}/{i}", faults)
+                yield row
+
+        return self._follow(rows(), attempt, at, now, faults) if raw is not None else []
+
+    @staticmethod
+    def _follow(
+        rows: Iterable[dict[str, Any]], attempt: Mapping[str, Any], at: str, now: int, faults: RequestFaults
+    ) -> list[dict[str, Any]]:
+        """Earlier attempts with what they share with this one; what cannot be one before the other is noted."""
         earlier: list[dict[str, Any]] = []
-        if raw is None:
-            return earlier
         ids = {attempt.get("attempt_id")}
         shared = {name: attempt[name] for name in SHARED if name in attempt}
-        for i, item in enumerate(_array(raw, MOST_PREVIOUS, at, faults)):
-            row = read_object(item, self._previous, f"{at}/{i}", now, faults)
-            all_there(row, item, self._required_earlier, f"{at}/{i}", faults)
+        for i, row in enumerate(rows):
             ends_after_start(row, row, f"{at}/{i}", faults)
             if row.setdefault("payment_id", attempt.get("payment_id")) != attempt.get("payment_id"):
                 faults.note(f"{at}/{i}/payment_id", "the payment_id of the attempt")
@@ -156,24 +221,76 @@ class RequestReader:
             follows = earlier[-1].get("created_at", 0) if earlier else 0
             if not follows <= row.get("created_at", follows) <= attempt.get("created_at", now + 2**62):
                 faults.note(f"{at}/{i}/created_at", "earlier attempts, oldest first")
-            earlier.append(shared | row)
+            for name, value in shared.items():
+                row.setdefault(name, value)
+            earlier.append(row)
         return earlier
 
     def _candidates(self, raw: Any, at: str, now: int, faults: RequestFaults) -> tuple[dict[str, Any], ...] | None:
         if raw is None:
             return None
-        candidates: list[dict[str, Any]] = []
-        ids: set[str] = set()
-        for i, item in enumerate(_array(raw, MOST_CANDIDATES, at, faults)):
-            candidate = read_object(item, self._candidate, f"{at}/{i}", now, faults)
-            all_there(candidate, item, _OF_CANDIDATES, f"{at}/{i}", faults)
-            candidate_id = candidate.get("candidate_id")
-            if candidate_id in ids:
-                faults.note(f"{at}/{i}/candidate_id", "a candidate_id that no other candidate has")
-            elif candidate_id is not None:
-                ids.add(candidate_id)
-            candidates.append(candidate)
-        return tuple(candidates)
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for i, item in enumerate(_array(raw, MOST_CANDIDATES, at, faults)):
+                candidate = read_object(item, self._candidate, f"{at}/{i}", now, faults)
+                all_there(candidate, item, _OF_CANDIDATES, f"{at}/{i}", faults)
+                yield candidate
+
+        return _told_apart(rows(), at, faults)
+
+
+def _told_apart(rows: Iterable[dict[str, Any]], at: str, faults: RequestFaults) -> tuple[dict[str, Any], ...]:
+    """Candidates; two of one id are noted."""
+    candidates: list[dict[str, Any]] = []
+    ids: set[str] = set()
+    for i, candidate in enumerate(rows):
+        candidate_id = candidate.get("candidate_id")
+        if candidate_id in ids:
+            faults.note(f"{at}/{i}/candidate_id", "a candidate_id that no other candidate has")
+        elif candidate_id is not None:
+            ids.add(candidate_id)
+        candidates.append(candidate)
+    return tuple(candidates)
+
+
+class _Texts(NamedTuple):
+    """What a plain decoder leaves as it came: texts of which many come again, with those that were taken before, and others."""
+
+    repeated: Mapping[str, Field]
+    taken: Sequence[set[str | None]]
+    others: Sequence[tuple[str, Reader]]
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Field]) -> _Texts:
+        repeated = {name: field for name, field in fields.items() if field.taken is not None}
+        others = [(name, field.read) for name, field in fields.items() if field.taken is None]
+        return cls(repeated, [field.taken for field in repeated.values() if field.taken is not None], others)
+
+    def read(self, values: dict[str, Any], latest: int) -> None:
+        """Reads them in place. Raises Unwanted, also for a time that is later than the `latest`."""
+        if not all(map(contains, self.taken, map(values.get, self.repeated))):
+            self._read_new(values)
+        for name, read in self.others:
+            value = values.get(name)
+            if value is not None:
+                values[name] = value = read(value)
+                if name in _TIMES and value > latest:
+                    raise Unwanted(TOO_FAR_AHEAD)
+
+    def _read_new(self, values: dict[str, Any]) -> None:
+        for (name, field), taken in zip(self.repeated.items(), self.taken, strict=True):
+            value = values.get(name)
+            if value is not None and value not in taken:
+                values[name] = field.read(value)
+                _remember(value, taken)
+
+
+def _remember(text: str, taken: set[str | None]) -> None:
+    """Keep a text that was taken as it is."""
+    if len(taken) >= MOST_TAKEN:
+        taken.clear()
+        taken.add(None)
+    taken.add(text)
 
 
 def _array(raw: Any, most: int, at: str, faults: RequestFaults) -> list[Any]:
@@ -204,9 +321,7 @@ def read_object(raw: Any, fields: Mapping[str, Field], at: str, now: int, faults
                 faults.note(f"{at}/{name}", str(unwanted))
                 continue
             if taken is not None and values[name] is value:
-                if len(taken) >= MOST_TAKEN:
-                    taken.clear()
-                taken.add(value)
+                _remember(value, taken)
     for name in _TIMES:
         if name in values and values[name] > now + AHEAD:
             faults.note(f"{at}/{name}", TOO_FAR_AHEAD)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from models.engine import ScoreRequest
 from serving.lineup import Lineup, Models
@@ -22,8 +23,7 @@ __all__ = ["Scoring", "Timing"]
 _log = logging.getLogger("bentoml.payrescue")
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True, gc=False):
     """When a request was asked (microseconds since 1970, UTC), since when it waits and how long it may take (seconds).
 
     `since` is of time.perf_counter.

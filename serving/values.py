@@ -20,6 +20,7 @@ from features.places import is_country, is_currency
 __all__ = [
     "AHEAD",
     "CARD_NUMBER",
+    "LEAST_CARD_NUMBER",
     "LONGEST_ISSUER_DIGITS",
     "LONGEST_WAIT_S",
     "MOST_NUMBER",
@@ -50,13 +51,13 @@ Reader = Callable[[Any], Any]
 
 
 class Field(NamedTuple):
-    """A reader, and texts that it took before as they are: reading one again would change nothing.
+    """A reader, and texts that it took before as they are, None among them: reading one again would change nothing.
 
     Of a column whose every text is another, or that holds none, none are kept.
     """
 
     read: Reader
-    taken: set[str] | None
+    taken: set[str | None] | None
 
 
 MOST_TAKEN = 4_096  # texts of a column; beyond, they are forgotten, and read again
@@ -73,7 +74,9 @@ _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]
 REFUSED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # Unicode's control, format, surrogate and line-break characters
 MOST_NUMBER = 2.0**53  # beyond it, JSON's numbers are not exact; no column has a use for more
 _ANY = Range(-MOST_NUMBER, MOST_NUMBER)
-_LEAST_CARD_NUMBER = 1e12  # of 13 digits
+LEAST_CARD_NUMBER = 1e12
+"""Of 13 digits."""
+
 LONGEST_WAIT_S = 90 * 86_400
 LONGEST_ISSUER_DIGITS = 8
 
@@ -99,6 +102,9 @@ def text_reader(longest: int) -> Reader:
     return read
 
 
+_read_category, _read_string = text_reader(LENGTHS["category"]), text_reader(LENGTHS["string"])
+
+
 def _harmless(text: str) -> bool:
     """Whether text that Python would not print holds nothing worse than spaces of another width."""
     return all(unicodedata.category(character) not in REFUSED_CATEGORIES for character in text)
@@ -114,7 +120,7 @@ def hides_card_number(value: Any) -> bool:
         return any(contains_card_number(name) or hides_card_number(inner) for name, inner in value.items())
     return (
         isinstance(value, int | float)
-        and _LEAST_CARD_NUMBER <= abs(value) < 1e19
+        and LEAST_CARD_NUMBER <= abs(value) < 1e19
         and contains_card_number(str(int(value)))
     )
 
@@ -163,7 +169,7 @@ def _number(within: Range, *, whole: bool) -> Reader:
     low, high, above_low = within.low, within.high if within.high is not None else MOST_NUMBER, within.above_low
     convert: Callable[[Any], int | float] = int if whole else float
     usual = int if whole else float
-    least, most = max(low, 1 - _LEAST_CARD_NUMBER), min(high, _LEAST_CARD_NUMBER - 1)
+    least, most = max(low, 1 - LEAST_CARD_NUMBER), min(high, LEAST_CARD_NUMBER - 1)
 
     def read(value: Any) -> int | float:
         kind = type(value)
@@ -174,7 +180,7 @@ def _number(within: Range, *, whole: bool) -> Reader:
         if not fits or not low <= value <= high or (above_low and value == low):
             _no_card_number(value)
             raise Unwanted(spoken)
-        if abs(value) >= _LEAST_CARD_NUMBER:
+        if abs(value) >= LEAST_CARD_NUMBER:
             _no_card_number(value)
         return convert(value)
 
@@ -205,14 +211,14 @@ def _time(value: Any) -> int:
 
 
 def _issuer(value: Any) -> Any:
-    text: str = text_reader(LENGTHS["category"])(value)
+    text: str = _read_category(value)
     if text.isdigit() and len(text) > LONGEST_ISSUER_DIGITS:
         raise Unwanted("a pseudonym, or the first 6 to 8 digits of the card number, never more")
     return text
 
 
 def _pseudonym(value: Any) -> Any:
-    text: str = text_reader(LENGTHS["string"])(value)
+    text: str = _read_string(value)
     if "@" in text:
         raise Unwanted("a pseudonym, not an e-mail address")
     return text
@@ -226,7 +232,7 @@ def wait_reader() -> Reader:
 def field_of(column: Column) -> Field:
     """How a column is read; see `reader_of`."""
     repeats = column.type == "category" or column.name in VOCABULARIES or column.name in {*COUNTRY_COLUMNS, "currency"}
-    return Field(reader_of(column), set() if repeats else None)
+    return Field(reader_of(column), {None} if repeats else None)
 
 
 def reader_of(column: Column) -> Reader:

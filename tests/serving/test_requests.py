@@ -1,5 +1,8 @@
+import json
+from copy import deepcopy
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from features.columns import Column
@@ -310,3 +313,108 @@ def test_no_more_texts_are_remembered_than_have_a_place(question, now):
         question["attempt"]["route"] = f"route {i}"
         assert again.read(question, now=now).attempt["route"] == f"route {i}"
     assert len(again._attempt["route"].taken) <= MOST_TAKEN
+
+
+def either_way(raw, now, whose=reader):
+    """What a plain request is read as, and what any is; None where it is refused."""
+    body = json.dumps(raw).encode()
+    try:
+        slowly = whose.read(json.loads(body), now=now)
+    except BadInput:
+        slowly = None
+    return whose.read_plain(body, now=now), slowly
+
+
+def types_in(request):
+    told = [request.attempt, request.evidence or {}, *request.previous, *(request.candidates or ())]
+    return [{name: type(value) for name, value in fields.items()} for fields in told]
+
+
+def test_a_plain_request_is_read_at_one_go_and_as_any_other(question, now):
+    question["previous"] = [earlier(duration_s=3, outcome="bank_decline", resolved_at="2026-01-05T09:29:30.5+00:00")]
+    plain, slowly = either_way(question, now)
+    assert plain == slowly
+    assert types_in(plain) == types_in(slowly)
+    for left_out in ("evidence", "previous", "candidates"):
+        plain, slowly = either_way({**question, left_out: None}, now)
+        assert plain == slowly == either_way({n: part for n, part in question.items() if n != left_out}, now)[0]
+        assert plain is not None
+
+
+values = (
+    scalars
+    | secrets
+    | st.sampled_from(
+        ["card", "KR", "EUR", "none", "2026-01-05T09:30:00Z", "2031-01-05T09:30:00Z", "1999-01-01T00:00:00Z"]
+    )
+    | st.sampled_from(["2026-01-05T09:30:00.1234567Z", "2026-01-05 09:30:00+09:00", "2026-01-05T09:30:00+0900", "a@b"])
+    | st.sampled_from(
+        [-1, 0, 1, 5.0, 0.5, 51, 10**12, 10**15, 10**16, 1e300, "123456789", "x" * 65, "x" * 129, "\u200b"]
+    )
+)
+places = st.sampled_from(["attempt", "evidence", "previous", "candidates"])
+
+
+@given(place=places, name=st.sampled_from([*reader._columns, "cvv", "x"]), value=values)
+@example(place="attempt", name="prior_payments", value=3.0)
+@example(place="attempt", name="created_at", value="2026-01-05T09:30:00.1234567Z")
+@example(place="attempt", name="network_rtt_ms", value=3)
+@example(place="candidates", name="wait_s", value=-0.0)
+@example(place="previous", name="currency", value=None)
+def test_what_is_read_at_one_go_is_what_any_reader_takes(place, name, value):
+    now = 1_767_700_000_000_000
+    question = deepcopy(PLAIN)
+    (question[place][-1] if type(question[place]) is list else question[place])[name] = value
+    plain, slowly = either_way(question, now)
+    if plain is not None:
+        assert plain == slowly
+        assert types_in(plain) == types_in(slowly)
+
+
+PLAIN = {
+    "attempt": {
+        "attempt_id": "a1", "payment_id": "p1", "created_at": "2026-01-05T09:30:00Z", "amount_minor": 100, "currency": "KRW",
+        "country": "KR", "method": "card",
+    },
+    "evidence": {"response_code": "05", "code_scheme": "iso8583"},
+    "previous": [earlier(), earlier(attempt_id="a01", created_at="2026-01-05T09:29:10Z")],
+    "candidates": [{"candidate_id": "c1", "method": "card"}, {"candidate_id": "c2", "method": "wallet"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"attempt": PLAIN["attempt"] | {"attempt_id": PAN}},
+        {"attempt": PLAIN["attempt"] | {"route": "4111-1111-1111-1111"}},
+        {"attempt": PLAIN["attempt"] | {"cvv": "123"}},
+        {"attempt": PLAIN["attempt"] | {"customer_id": "a@b"}},
+        {"attempt": PLAIN["attempt"] | {"issuer": "123456789"}},
+        {"attempt": PLAIN["attempt"] | {"created_at": "2031-01-05T09:30:00Z"}},
+        {"evidence": {"resolved_at": "2026-01-05T09:29:59Z"}},
+        {"evidence": {"outcome": "success"}},
+        {"previous": [earlier(attempt_id="a1")]},
+        {"previous": [earlier(payment_id="p2")]},
+        {"previous": [earlier(created_at="2026-01-05T09:31:00Z")]},
+        {"previous": [earlier(attempt_id=f"a-{i}") for i in range(MOST_PREVIOUS + 1)]},
+        {"candidates": [{"candidate_id": "c1", "method": "card"}] * 2},
+        {"candidates": [{"candidate_id": f"c{i}", "method": "card"} for i in range(MOST_CANDIDATES + 1)]},
+        {"candidates": [{"candidate_id": "c1", "method": "card", "pan": PAN}]},
+        {"more": 1},
+    ],
+)
+def test_what_is_not_right_is_not_plain(now, changed):
+    assert either_way(PLAIN, now)[0] is not None
+    assert either_way(PLAIN | changed, now) == (None, None)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b"\xff", b'{"attempt":NaN}', b"[" * 10_000])
+def test_what_is_no_request_is_not_plain(body, now):
+    assert reader.read_plain(body, now=now) is None
+
+
+def test_a_declared_column_may_have_any_name_and_is_plain(now):
+    own = Column("class", "float64", "points", required=False, for_training=False, known="before", meaning="")
+    plain, slowly = either_way(PLAIN | {"attempt": PLAIN["attempt"] | {"class": 12}}, now, RequestReader([own]))
+    assert plain == slowly
+    assert plain.attempt["class"] == 12.0
