@@ -9,9 +9,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +20,15 @@ from features import kernel
 from features.definitions import KEYS
 from features.errors import ArtifactMismatch
 from features.others import Others
-from features.past import Past
+from features.past import Looked, Past
 from features.rows import Encoded, Rows, own_of, packed_rows
 
-__all__ = ["History", "Looked", "features_in_passing", "features_of_request", "features_over", "look_up"]
+__all__ = ["History", "Looked", "features_in_passing", "features_of_request", "features_over", "looked_by_name"]
 
 Array = npt.NDArray[Any]
 
-_NO_SLOT = repeat(-1)
+_NEW = 1 << 40  # the first place of what has no slot yet: there are fewer slots
+_ABSENT = repeat(_NEW)
 _NEVER = kernel.PENDING
 _AT_ONCE = 250_000  # rows between two words on how far it is
 _SPARE = 1.5  # room that growing makes, so that the next names do not have everything copied again
@@ -165,13 +166,34 @@ class History:
 
     def copies(self, names: Collection[str]) -> tuple[Array, Array, Array]:
         """Copies of the slots of these names, in their order; an empty one for a name that has none."""
-        places = [*map(self.slots.get, names, _NO_SLOT)]
-        if len(self.times) == 0:
-            new = self._empty(len(places))
-            return new["sums"], new["times"], new["streaks"]
+        places = np.array([*map(self.slots.get, names, repeat(-1))], np.int64)
+        there, new = places >= 0, self._empty(len(places))
+        for name, empty in new.items():
+            empty[there] = getattr(self, name)[places[there]]
+        return new["sums"], new["times"], new["streaks"]
+
+    def look_up(self, names: Sequence[Sequence[str | None]]) -> Looked:
+        """Copies of the slots of rows whose names, in the order of KEYS, these are; None where a part that is needed is missing.
+
+        A name that has no slot has an empty one here.
+        """
+        every = [*chain.from_iterable(names)]
+        get: Callable[[str | None, int], int] = self.slots.get  # type: ignore[assignment]  # None is no name of any
+        places = [*map(get, every, _ABSENT)]
+        new: dict[str | None, int] = {None: -1}
+        at = -1
+        for _ in range(places.count(_NEW)):
+            at = places.index(_NEW, at + 1)
+            places[at] = new.setdefault(every[at], _NEW + len(new))
+        different = {*places}
+        different.discard(-1)
+        n = len(different)
+        keys = np.empty(len(places), np.int32)
+        sums = np.empty((n, kernel.PLANES, kernel.OUTCOME_SLOTS))
+        times, streaks = np.empty(n, np.int64), np.empty(n, np.int32)
         where = np.frombuffer(array("q", places), np.int64)
-        copied: tuple[Array, Array, Array] = kernel.copied(where, self.sums, self.times, self.streaks)
-        return copied
+        kernel.gathered(where, self.sums, self.times, self.streaks, keys, sums, times, streaks)
+        return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
 
     def keys_of(self, rows: Rows) -> Array:
         """The slot of each row for each of KEYS, shape (n, 8), −1 for none; new slots for what is new."""
@@ -230,26 +252,15 @@ def features_in_passing(
     return out
 
 
-class Looked(NamedTuple):
-    """What a request's rows look back on, as it stood before any of them: the slots that they touch.
-
-    `keys` (n_rows, 8): which of the slots each row has, in the order of KEYS, −1 for none; `sums`, `times`, `streaks` by slot.
-    """
-
-    keys: Array
-    sums: Array
-    times: Array
-    streaks: Array
-
-
-def look_up(past: Past, names: Sequence[Sequence[str | None]]) -> Looked:
-    """Copies of the slots of rows whose names, in the order of KEYS, these are; None where a part that is needed is missing."""
+def looked_by_name(
+    copies: Callable[[Collection[str]], tuple[Array, Array, Array]], names: Sequence[Sequence[str | None]]
+) -> Looked:
+    """What a past looks up that gives `copies` of slots by their names, as `History.look_up` does."""
     numbered: dict[str | None, int] = {None: -1}
     number = numbered.setdefault
     places = array("i", [number(name, len(numbered) - 1) for row in names for name in row])
-    sums, times, streaks = past.copies([name for name in numbered if name is not None])
-    keys = np.frombuffer(places, np.int32)
-    return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
+    sums, times, streaks = copies([name for name in numbered if name is not None])
+    return Looked(np.frombuffer(places, np.int32).reshape(-1, len(KEYS)), sums, times, streaks)
 
 
 def features_of_request(encoded: Sequence[Encoded], past: Past, asked: int, *, entered: Collection[int] = ()) -> Array:
@@ -258,7 +269,7 @@ def features_of_request(encoded: Sequence[Encoded], past: Past, asked: int, *, e
     The other rows, the payment's earlier attempts, oldest first, enter a copy of the few slots that the request touches, but
     for those that `past` holds already: `entered`.
     """
-    return features_over(encoded, look_up(past, [one.slots for one in encoded]), asked, entered=entered)
+    return features_over(encoded, past.look_up([one.slots for one in encoded]), asked, entered=entered)
 
 
 def features_over(encoded: Sequence[Encoded], looked: Looked, asked: int, *, entered: Collection[int] = ()) -> Array:
@@ -268,7 +279,8 @@ def features_over(encoded: Sequence[Encoded], looked: Looked, asked: int, *, ent
     for place in entered:
         held[place] = True
     n_own = len(encoded[-1].own)
-    out: Array = kernel.ask(first, held, kernel.N_FEATURES + n_own, packed_rows(encoded), *looked)
+    out = np.empty((asked, kernel.N_FEATURES + n_own), np.float32)
+    kernel.ask(first, held, out, packed_rows(encoded), *looked)
     if n_own:
         out[:, kernel.N_FEATURES :] = own_of(encoded[first:])
     return out

@@ -23,7 +23,7 @@ __all__ = [
     "PENDING",
     "PLANES",
     "ask",
-    "copied",
+    "gathered",
     "record_all",
     "sweep",
     "unpack",
@@ -351,21 +351,34 @@ def _not_known_yet(j, i, created, resolved, position):
 
 
 @njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
-def copied(places, sums, times, streaks):
-    """The slots at these places, an empty one for a place that is not there."""
-    n = len(places)
-    some = np.zeros((n, sums.shape[1], sums.shape[2]))
-    at, in_a_row = np.zeros(n, times.dtype), np.zeros(n, streaks.dtype)
-    for i in range(n):
+def gathered(places, sums, times, streaks, keys, some, at, in_a_row):
+    """Copy the slots at these places, each once, and say in `keys` where each is now, −1 for a place that is none.
+
+    Beyond the places that are there, each is one of an empty slot. There is room for as many as there are different ones.
+    """
+    size = 16
+    while size < 2 * len(places):
+        size *= 2
+    found, which, n = np.full(size, -1, np.int32), np.empty(len(at), np.int64), 0
+    for i in range(len(places)):
         place = places[i]
-        if not 0 <= place < len(times):
+        if place < 0:
+            keys[i] = -1
             continue
-        at[i], in_a_row[i] = times[place], streaks[place]
-        # One by one: compiling a copy of a slice takes seconds, for its error's text
-        for plane in range(sums.shape[1]):
-            for o in range(sums.shape[2]):
-                some[i, plane, o] = sums[place, plane, o]
-    return some, at, in_a_row
+        h = place & (size - 1)
+        while found[h] >= 0 and which[found[h]] != place:
+            h = (h + 1) & (size - 1)
+        if found[h] < 0:
+            found[h], which[n] = n, place
+            there = place < len(times)
+            at[n] = times[place] if there else 0
+            in_a_row[n] = streaks[place] if there else 0
+            # One by one: compiling a copy of a slice takes seconds, for its error's text
+            for plane in range(sums.shape[1]):
+                for o in range(sums.shape[2]):
+                    some[n, plane, o] = sums[place, plane, o] if there else 0.0
+            n += 1
+        keys[i] = found[h]
 
 
 @njit(cache=True)
@@ -451,8 +464,8 @@ def unpack(packed):
 
 
 @njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
-def ask(first, entered, width, packed, keys, sums, times, streaks):
-    """Features of the packed rows of one request from `first` on, (n - first, width), what is beyond features left to be filled.
+def ask(first, entered, out, packed, keys, sums, times, streaks):
+    """Features of the packed rows of one request from `first` on, into `out` (n - first, at least N_FEATURES).
 
     The rows before it, oldest first, enter copies of the slots, unless `entered` (first,) says that they have already.
     """
@@ -481,7 +494,6 @@ def ask(first, entered, width, packed, keys, sums, times, streaks):
         u += 1
     if u > 0:
         sums, times, streaks = sums.copy(), times.copy(), streaks.copy()
-    out = np.empty((asked, width), np.float32)
     sweep(
         wanted,
         wanted - first,
@@ -502,4 +514,3 @@ def ask(first, entered, width, packed, keys, sums, times, streaks):
         streaks,
         out,
     )
-    return out

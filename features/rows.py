@@ -10,8 +10,9 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -30,9 +31,15 @@ __all__ = [
     "Encoder",
     "Packing",
     "Rows",
+    "blanks",
+    "code_at",
+    "number_at",
     "outcomes_of",
     "own_of",
     "packed_rows",
+    "set_begin",
+    "set_code",
+    "set_number",
     "slot_names",
     "slots_of",
 ]
@@ -137,7 +144,8 @@ def slots_of(
     if not isinstance(customer, str) or not customer:
         return many
     with_method = f"customer_method\x1f{customer}\x1f{method}" if method and isinstance(method, str) else None
-    return *many[:5], f"customer\x1f{customer}", with_method, many[7]
+    everything, of_issuer, of_route, of_method, of_both, _, _, way = many
+    return (everything, of_issuer, of_route, of_method, of_both, f"customer\x1f{customer}", with_method, way)
 
 
 _PARTS = ("country", "method", "card_brand", "issuer", "route", "auth_flow")
@@ -159,7 +167,7 @@ def _names_of_many(*parts: Any) -> tuple[str | None, ...]:
     )
 
 
-class Encoded(NamedTuple):
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """One attempt of a request: when it began (microseconds since 1970), and all of it, packed as the kernel reads it.
 
     `slots` are the names that `slot_names` gives; `own` are the values and codes of a merchant's own columns.
@@ -173,8 +181,31 @@ class Encoded(NamedTuple):
 
 _PACK = struct.Struct(f"=4qd{len(RAW_NUMBERS)}d3d{len(RAW_CODES)}i{'4x' if len(RAW_CODES) % 2 else ''}").pack
 _ENDED_AT, _NUMBERS_AT, _CODES_AT = 8 * ENDED, 8 * NUMBERS, 8 * CODES
-_set_begin, _set_number, _set_code, _set_end = (struct.Struct(f"={kind}").pack_into for kind in ("q", "d", "i", "3qd"))
+set_begin, set_number, set_code, _set_end = (struct.Struct(f"={kind}").pack_into for kind in ("q", "d", "i", "3qd"))
 _NOT_ENDED = (PENDING, -1, -1)  # when an outcome was known, that, and its reason
+
+
+def number_at(place: int) -> int:
+    """Where one of RAW_NUMBERS, by its place, stands in what is packed: for `set_number`."""
+    return _NUMBERS_AT + 8 * place
+
+
+def code_at(place: int) -> int:
+    """Where one of RAW_CODES, by its place, stands in what is packed: for `set_code`."""
+    return _CODES_AT + 4 * place
+
+
+def blanks(codes: Sequence[int], numbers: Sequence[int]) -> list[tuple[slice, bytes]]:
+    """What makes these codes and numbers missing in what is packed: where bytes go, and which."""
+    missing = [(number_at(place), struct.pack("=d", _NAN)) for place in numbers]
+    missing += [(code_at(place), struct.pack("=i", -1)) for place in codes]
+    runs: list[tuple[int, bytes]] = []
+    for at, blank in sorted(missing):
+        if runs and runs[-1][0] + len(runs[-1][1]) == at:
+            runs[-1] = (runs[-1][0], runs[-1][1] + blank)
+        else:
+            runs.append((at, blank))
+    return [(slice(at, at + len(blank)), blank) for at, blank in runs]
 
 
 class Packing:
@@ -187,7 +218,7 @@ class Packing:
 
     def begin(self, at: int) -> None:
         """It began then, in microseconds since 1970."""
-        _set_begin(self.packed, 0, at)
+        set_begin(self.packed, 0, at)
 
     def end(self, at: int, outcome: int, reason: int, duration: float) -> None:
         """Its outcome was known then, that, its reason, how long it took (seconds)."""
@@ -195,11 +226,11 @@ class Packing:
 
     def number(self, place: int, value: float = _NAN) -> None:
         """One of RAW_NUMBERS, by its place; missing if none is told."""
-        _set_number(self.packed, _NUMBERS_AT + 8 * place, value)
+        set_number(self.packed, number_at(place), value)
 
     def code(self, place: int, code: int = -1) -> None:
         """One of RAW_CODES, by its place; missing if none is told."""
-        _set_code(self.packed, _CODES_AT + 4 * place, code)
+        set_code(self.packed, code_at(place), code)
 
 
 @dataclass(frozen=True)

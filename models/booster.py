@@ -20,7 +20,7 @@ from features.errors import ArtifactMismatch
 from models.kernel import add_scores
 from models.questions import SETS, Questions, Tree, cut, joined, sorted_out
 
-__all__ = ["Booster", "get_ready"]
+__all__ = ["Booster"]
 
 Array = npt.NDArray[Any]
 T = TypeVar("T", int, float)
@@ -190,12 +190,6 @@ def _pieces(inner: Array, left: Array, right: Array, leaf_values: Array) -> Tree
     leaves, roots = np.zeros(most, np.int64), np.zeros(len(inner), np.int64)
     pieces, ends = cut(inner, left, right, leaf_values, piece, mask, values, leads, leaves, roots)
     return Tree(piece, mask, values[:ends], leads[:ends], leaves[:pieces], roots)
-
-
-def get_ready() -> None:
-    """Have the compiler of compiled code started before there is a model: that is half of what loading a first one takes."""
-    none = np.zeros(0, np.int64)
-    _pieces(none, none, none, np.zeros(0))
 
 
 def _lines(block: str) -> dict[str, str]:

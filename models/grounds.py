@@ -6,7 +6,7 @@ lower the log-odds of success. Its numbers are those of the past that the model 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from math import log
 from operator import itemgetter
@@ -19,7 +19,7 @@ from features.definitions import feature_names
 from models.phrases import Seen, Side, told_by
 
 if TYPE_CHECKING:
-    from features.history import Looked
+    from features.past import Looked
     from features.rows import Encoded
 
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
@@ -146,21 +146,22 @@ class Chances(list[float]):
         self._asked, self._faded = asked, (faded := _Faded(asked.looked))
         self.evidence: list[str] = [
             # No part of these names can be missing
-            _evidence(
-                faded.left(keys[_WAY], one.created), faded.left(keys[_METHOD], one.created), asked.attempts.method(i)
-            )
+            _many(seen)
+            if (seen := faded.left(keys[_WAY], one.created)) >= FEW
+            else _few(seen, faded.left(keys[_METHOD], one.created), asked.attempts.method(i))
             for i, (keys, one) in enumerate(zip(faded.keys, asked.encoded, strict=True))
         ]
         """In words, how many attempts that paid the same way (country, method, brand, route, authentication) were seen."""
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
-        from models.kernel import put_back  # compiled code is imported with a model, and never without
-
+        put_back = _put_back()
         asked = self._asked
-        kinds, rows = put_back(asked.matrix, place, against, _members(asked.matrix.shape[1]))
+        width = asked.matrix.shape[1]
+        kinds, rows = np.empty(len(_KINDS), np.int64), np.empty((len(_KINDS), width), np.float32)
+        n = put_back(asked.matrix, place, against, _members(width), kinds, rows)
         sides = self._side(place), self._side(against)
-        texts = [(told_by(_KINDS[kind], *sides), row) for row, kind in enumerate(kinds.tolist())]
+        texts = [(told_by(_KINDS[kind], *sides), row) for row, kind in enumerate(kinds[:n].tolist())]
         told = [(text, row) for text, row in texts if text is not None]
         if not told:
             return ()
@@ -177,6 +178,15 @@ class Chances(list[float]):
         return Side(asked.attempts[place], _SeenBy(self._faded, place), _TriesBy(asked.matrix[place]))
 
 
+@cache
+def _put_back() -> Callable[..., int]:
+    """Compiled code is imported with a model, and never without."""
+    from models.kernel import put_back
+
+    found: Callable[..., int] = put_back
+    return found
+
+
 def _log_odds(probability: float) -> float:
     inside = min(max(probability, _TINY), 1.0 - _TINY)
     return log(inside / (1.0 - inside))
@@ -187,12 +197,19 @@ def _tries_columns() -> dict[str, int]:
     return {name: feature_names().index(f"{name}_tries") for name in ("method", "route", "way")}
 
 
-def _evidence(way: float, method: float, name: str) -> str:
+def _many(way: float) -> str:
     """What a ranking rests on.
 
-    >>> _evidence(1240.4, 8000.0, "card"), _evidence(12.0, 8000.0, "card")
-    ('1,240 attempts like this', 'few attempts like this: 12; 8,000 by card')
+    >>> _many(1240.4)
+    '1,240 attempts like this'
     """
-    if way >= FEW:
-        return f"{way:,.0f} attempts like this"
+    return f"{way:,.0f} attempts like this"
+
+
+def _few(way: float, method: float, name: str) -> str:
+    """What a ranking rests on where that is little.
+
+    >>> _few(12.0, 8000.0, "card")
+    'few attempts like this: 12; 8,000 by card'
+    """
     return f"few attempts like this: {way:.0f}; {method:,.0f} by {name}"

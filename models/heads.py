@@ -133,7 +133,8 @@ class OutcomeModel:
         blend, together = self._blended, self._together
         if few and together is not None:
             rest = matrix[:0] if more is None else more
-            told: Array = kernel.outcomes(matrix, rest, together.booster.in_order, *together[1:], blend, _PLACES)
+            told = np.empty((len(matrix) + len(rest), 5))
+            kernel.outcomes(matrix, rest, together.booster.in_order, *together[1:], blend, _PLACES, told)
             return told
         matrix = matrix if more is None else np.concatenate([matrix, more])
         out = np.empty((len(matrix), 5))
@@ -186,7 +187,8 @@ class OutcomeModel:
             raise ValueError("this model has no reason head")
         head, booster, calibration = self.reason, self.reason.booster, self.reason.calibration
         if few and isinstance(booster, Booster) and booster.classes > 1 and head.additive is None:
-            told = kernel.classes(matrix, evidence, booster.in_order, calibration.weights, calibration.bias)
+            told = np.empty((len(matrix), len(calibration.bias)))
+            kernel.classes(matrix, evidence, booster.in_order, calibration.weights, calibration.bias, told)
             return head.classes, told
         return head.classes, head.probabilities(np.hstack([matrix, evidence]), few=few)
 

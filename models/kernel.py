@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -44,14 +45,36 @@ def _in_order(rows, first, n, place, way, value, lane):
         value[k], lane[k] = v, r
 
 
+@intrinsic
+def _keep_of_four(_, bits, p, kept, a, b, c, d):  # noqa: ARG001  numba's signature
+    """Of four words from place `p` on, leave those bits that are `kept`, and of each word those of a, b, c and d.
+
+    As one vector: the compiler does not see by itself that it may.
+    """
+
+    def one_vector(context, builder, signature, arguments):
+        of = context.make_array(signature.args[0])(context, builder, arguments[0])
+        four = ir.VectorType(ir.IntType(64), 4)
+        where = builder.bitcast(builder.gep(of.data, [arguments[1]]), four.as_pointer())
+        every = stays = ir.Constant(four, ir.Undefined)
+        for i, word in enumerate(arguments[3:]):
+            lane = ir.Constant(ir.IntType(32), i)
+            every = builder.insert_element(every, arguments[2], lane)
+            stays = builder.insert_element(stays, word, lane)
+        left = builder.and_(builder.load(where, align=8), builder.or_(every, stays))
+        builder.store(left, where, align=8)
+        return context.get_dummy_value()
+
+    return types.void(bits, types.uint64, *[types.uint64] * 5), one_vector
+
+
 @njit(cache=True, nogil=True)
 def _leave(bits, p, wide, kept, a, b, c, d):
     """Clear the bits of one word, or of four, from place `p` on, but for those `kept` and for the rows of a, b, c and d."""
-    bits[p] &= a | kept
     if wide > 1:
-        bits[p + U64(1)] &= b | kept
-        bits[p + U64(2)] &= c | kept
-        bits[p + U64(3)] &= d | kept
+        _keep_of_four(bits, p, kept, a, b, c, d)
+    else:
+        bits[p] &= a | kept
 
 
 @njit(cache=True, nogil=True)
@@ -82,40 +105,6 @@ def _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide):
                 d |= stays
 
 
-@njit(cache=True, nogil=True)
-def _ask_codes(rows, first, n, coded, sets, words, piece, mask, bits, wide):
-    """The same for questions of whether a code is in a set; once for all the rows that have the same code."""
-    word, bit, same = np.empty(_ROWS, np.uint64), np.empty(_ROWS, np.uint32), np.empty(_ROWS, np.uint64)
-    code = np.empty(_ROWS, np.int64)
-    for f in range(len(coded)):
-        kinds = 0
-        for r in range(n):
-            v = rows[first + r, coded[f, 0]]
-            ours = np.int64(v) if v > -1.0 and v < 2147483648.0 else -1  # NaN is neither
-            k = 0
-            while k < kinds and code[k] != ours:
-                k += 1
-            if k == kinds:
-                # No set has so many words: what is no code is in none
-                code[k], word[k], bit[k], same[k] = ours, U64(ours >> 5), np.uint32(ours & 31), U64(0)
-                kinds += 1
-            same[k] |= U64(1) << U64(r)
-        for s in range(coded[f, 1], coded[f, 2]):
-            outside = U64(0)
-            for k in range(kinds):
-                if word[k] < sets[s, 1]:
-                    within = U64((words[sets[s, 0] + word[k]] >> bit[k]) & np.uint32(1))
-                    outside |= same[k] & (within - U64(1))
-                else:
-                    outside |= same[k]
-            if outside == U64(0):
-                continue
-            a, b = _STAY[outside & U64(15)], _STAY[(outside >> U64(4)) & U64(15)]
-            c, d = _STAY[(outside >> U64(8)) & U64(15)], _STAY[outside >> U64(12)]
-            for at in range(sets[s, 2], sets[s, 3]):
-                _leave(bits, U64(piece[at]) * wide, wide, U64(mask[at]) * _FOUR_TIMES, a, b, c, d)
-
-
 @intrinsic
 def _first_one(_, number):  # noqa: ARG001  numba's signature
     """The place of the lowest bit that is 1: one instruction, for which Python has no word."""
@@ -124,6 +113,40 @@ def _first_one(_, number):  # noqa: ARG001  numba's signature
         return builder.cttz(arguments[0], cgutils.true_bit)
 
     return types.uint64(types.uint64), one_instruction
+
+
+@njit(cache=True, nogil=True)
+def _ask_codes(rows, first, n, coded, outside, piece, mask, bits, wide):
+    """The same for questions of whether a code is in a set; once for all the rows that have the same code.
+
+    Of each code it is known which questions find it outside: no question that it passes is looked at.
+    """
+    same, code = np.empty(_ROWS, np.uint64), np.empty(_ROWS, np.int64)
+    for f in range(len(coded)):
+        none = np.int64(coded[f, 4])  # what is no code, or in no set, is outside of all
+        kinds = 0
+        for r in range(n):
+            v = rows[first + r, coded[f, 0]]
+            ours = np.int64(v) if v > -1.0 and v < np.float32(none) else none  # NaN is neither
+            k = 0
+            while k < kinds and code[k] != ours:
+                k += 1
+            if k == kinds:
+                code[k], same[k] = ours, U64(0)
+                kinds += 1
+            same[k] |= U64(1) << U64(r)
+        many = coded[f, 2]
+        for k in range(kinds):
+            us = same[k]
+            a, b = _STAY[us & U64(15)], _STAY[(us >> U64(4)) & U64(15)]
+            c, d = _STAY[(us >> U64(8)) & U64(15)], _STAY[us >> U64(12)]
+            at = coded[f, 3] + U64(code[k]) * many
+            for i in range(many):
+                left, begin = outside[at + U64(i)], coded[f, 1] + U64(64) * U64(i)
+                while left != U64(0):
+                    q = begin + _first_one(left)
+                    _leave(bits, U64(piece[q]) * wide, wide, U64(mask[q]) * _FOUR_TIMES, a, b, c, d)
+                    left &= left - U64(1)
 
 
 @njit(cache=True, nogil=True)
@@ -174,16 +197,14 @@ def _add_led(bits, first, n, wide, leaves, roots, answers, values, leads, scores
 
 
 @njit(cache=True, nogil=True)
-def add_scores(
-    rows, columns, threshold, coded, sets, words, piece, mask, leaves, roots, answers, values, leads, scores
-):
+def add_scores(rows, columns, threshold, coded, outside, piece, mask, leaves, roots, answers, values, leads, scores):
     """Add to `scores` (n, classes) each row's leaf of every tree: to each class in the order of its trees."""
     for first in range(0, len(rows), _ROWS):
         n = min(_ROWS, len(rows) - first)
         wide = U64(1) if n <= 4 else U64(4)
         bits = np.full(len(leaves) * np.int64(wide), _ALL)
         _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide)
-        _ask_codes(rows, first, n, coded, sets, words, piece, mask, bits, wide)
+        _ask_codes(rows, first, n, coded, outside, piece, mask, bits, wide)
         if len(leads) == 0:
             _add_leaves(bits, first, n, wide, leaves, roots, answers, values, scores)
         else:
@@ -287,8 +308,8 @@ def straighten(scores, weights, biases):
 
 
 @njit(cache=True, nogil=True)
-def outcomes(some, more, asked, weights, biases, curves, blend, places):
-    """Probabilities of the outcomes of a few rows, which stand in two matrices, (n, 5).
+def outcomes(some, more, asked, weights, biases, curves, blend, places, out):
+    """Probabilities of the outcomes of a few rows, which stand in two matrices, into `out` (n, 5).
 
     All that lies between the features and them, by one call.
     """
@@ -297,19 +318,24 @@ def outcomes(some, more, asked, weights, biases, curves, blend, places):
     for i in range(n):
         for c in range(some.shape[1]):
             rows[i, c] = some[i, c] if i < len(some) else more[i - len(some), c]
-    scores, out = np.zeros((n, len(weights))), np.empty((n, 5))
+    scores = np.zeros((n, len(weights)))
     add_scores(rows, *asked, scores)
     straighten(scores, weights, biases)
     add_curves(rows, *curves, scores)
     settle(scores, *blend, places, out)
-    return out
 
 
 @njit(cache=True, nogil=True)
 def mapped(scores, weights, bias):
     """Scores (n, k) by a map (k, k) and a bias (k,), in one order of adding, however many rows there are."""
+    out = np.empty(scores.shape)
+    _map(scores, weights, bias, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _map(scores, weights, bias, out):
     n, k = scores.shape
-    out = np.empty((n, k))
     for i in range(n):
         for j in range(k):
             out[i, j] = 0.0
@@ -318,7 +344,6 @@ def mapped(scores, weights, bias):
                 out[i, j] += scores[i, m] * weights[m, j]
         for j in range(k):
             out[i, j] += bias[j]
-    return out
 
 
 @njit(cache=True, nogil=True)
@@ -336,8 +361,8 @@ def share_out(scores):
 
 
 @njit(cache=True, nogil=True)
-def classes(rows, more, asked, weights, bias):
-    """Probabilities of the classes of a few rows, whose columns stand in two matrices: as `outcomes`, by one call."""
+def classes(rows, more, asked, weights, bias, out):
+    """Probabilities of the classes of a few rows, whose columns stand in two matrices, into `out`: as `outcomes`, by one call."""
     n, first = rows.shape
     whole = np.empty((n, first + more.shape[1]), np.float32)
     for i in range(n):
@@ -345,18 +370,17 @@ def classes(rows, more, asked, weights, bias):
             whole[i, c] = rows[i, c] if c < first else more[i, c - first]
     scores = np.zeros((n, len(bias)))
     add_scores(whole, *asked, scores)
-    shares = mapped(scores, weights, bias)
-    share_out(shares)
-    return shares
+    _map(scores, weights, bias, out)
+    share_out(out)
 
 
 @njit(cache=True, nogil=True)
-def put_back(matrix, place, against, members):
+def put_back(matrix, place, against, members, kinds, rows):
     """Which kinds have a column in which two rows differ; and the first row, once for each, with these as the second has them.
 
-    `members` (n_kinds, width) says which columns are a kind's.
+    `members` (n_kinds, width) says which columns are a kind's. How many differ comes back; `kinds` (n_kinds,) and `rows`
+    (n_kinds, width) are filled as far.
     """
-    kinds, rows = np.empty(len(members), np.int64), np.empty((len(members), matrix.shape[1]), np.float32)
     n = 0
     for kind in range(len(members)):
         differ = False
@@ -368,4 +392,4 @@ def put_back(matrix, place, against, members):
             rows[n, c] = ours
         kinds[n] = kind
         n += differ
-    return kinds[:n], rows[:n]
+    return n

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from features.fingerprint import fingerprint_with
-from features.history import History, Looked, features_over, look_up
+from features.history import History, features_over
 from features.kernel import N_FEATURES
 from features.own import as_columns
-from features.past import Past
+from features.past import Looked, Past
 from features.rows import Encoded, Encoder, slot_names
 from features.taxonomy import reasons
 from models import artefact
@@ -98,7 +98,7 @@ class Predictor:
         """Read an artefact's folder. Raises ArtifactMismatch, naming the difference, also if its golden rows do not come out."""
         read = artefact.load(Path(folder))
         loaded = cls(read.encoder, read.outcome_model(), read.history, read.ways, read.code_text, read.plausible)
-        loaded._warm()
+        loaded.warm()
         check_golden(loaded, read.golden)
         return loaded
 
@@ -131,8 +131,8 @@ class Predictor:
         last = self._last[0]
         return last.matrix[0] if last is not None and last.attempt is attempt and last.previous is previous else None
 
-    def _warm(self) -> None:
-        """Have everything compiled and paged in before the first request."""
+    def warm(self) -> None:
+        """Have everything compiled and paged in before the first request; reasons for a choice among them."""
         attempt = {
             "created_at": self.history.until,
             "amount_minor": 1,
@@ -140,8 +140,9 @@ class Predictor:
             "country": "DE",
             "method": "card",
         }
-        self.candidate_success(attempt, [attempt], [{"method": "card"}])
         self.reasons(attempt, [], {})
+        chances = self.candidate_success(attempt, [attempt], [{"method": "card"}, {"method": "wallet"}])
+        chances.why(0, 1)
 
     def ways_to_pay(self, country: str) -> Sequence[tuple[str, str | None]]:
         """(method, route) seen in that country, most used first."""
@@ -172,7 +173,7 @@ class Predictor:
         asked = Variants(encoder, attempt, ours, candidates, at, previous)
         if not candidates:
             nothing = np.empty((0, N_FEATURES + len(encoder.own)), np.float32)
-            return Chances((), Asked(asked, (), look_up(self._past, ()), nothing, self._model))
+            return Chances((), Asked(asked, (), self._past.look_up(()), nothing, self._model))
         matrix, looked = self._features([*earlier, *asked.encoded], len(candidates), entered)
         found = self._success_of(matrix, attempt)
         return Chances(
@@ -255,12 +256,14 @@ class Predictor:
         self, encoded: Sequence[Encoded], asked: int, entered: Sequence[int]
     ) -> tuple[npt.NDArray[np.float32], Looked]:
         """The features of the last so many, which are asked about, and what all of them look back on."""
-        looked = look_up(self._past, [one.slots for one in encoded])
+        looked = self._past.look_up([one.slots for one in encoded])
         return features_over(encoded, looked, asked, entered=entered), looked
 
 
-def _filled(attempt: Mapping[str, Any], past: Mapping[str, Any]) -> Fields:
+def _filled(attempt: Mapping[str, Any], past: Mapping[str, Any]) -> Mapping[str, Any]:
     """An earlier attempt of the payment: what it leaves out, its country say, is as in this one."""
+    if all(map(past.__contains__, _SHARED)):
+        return past
     return {**{name: attempt[name] for name in _SHARED if name in attempt}, **past}
 
 

@@ -27,6 +27,10 @@ LEAVES = 16
 WAYS = 3
 """How a feature's missing value can be seen: 0 as less than anything, 1 as more than anything, 2 as zero."""
 
+_SMALL = 1 << 16
+_MOST_WORDS = 1 << 24
+"""Of 8 bytes: more than any merchant's columns need, of which none has more than some hundred codes."""
+
 SETS = WAYS
 """In place of a way: the question is whether a code is in a set."""
 
@@ -152,28 +156,59 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
     numbers = numbers[np.lexsort((told.threshold[numbers], told.way[numbers], told.place[numbers]))]
     of_column = told.place[numbers] * WAYS + told.way[numbers]
     columns, firsts = np.unique(of_column, return_index=True)
-    by_place = np.argsort(told.sets[:, 0], kind="stable")
-    rank = np.argsort(by_place)
     codes = np.flatnonzero(told.way == SETS)
-    codes = codes[np.argsort(rank[told.asked[codes]], kind="stable")]
-    sets = told.sets[by_place]
-    coded, first_sets = np.unique(sets[:, 0], return_index=True)
-    ends = np.searchsorted(rank[told.asked[codes]], np.arange(len(sets) + 1)) + len(numbers)
+    codes = codes[np.argsort(told.place[codes], kind="stable")]
     order = np.concatenate([numbers, codes])
     by_class = np.argsort(told.answers, kind="stable")
+    coded, outside = _outside(told, codes, len(numbers))
+    # All of it is read for a request, and what the processor has at hand is small
+    number = np.uint16 if len(told.trees.values) <= _SMALL else np.uint32
     return (
         np.column_stack([columns // WAYS, columns % WAYS, firsts, [*firsts[1:], len(numbers)][: len(columns)]]).astype(
             U64
         ),
         told.threshold[numbers],
-        np.column_stack([coded, first_sets, [*first_sets[1:], len(sets)][: len(coded)]]).astype(U64),
-        np.column_stack([sets[:, 1], sets[:, 2], ends[:-1], ends[1:]]).astype(U64),
-        told.words,
-        told.trees.piece[order].astype(np.uint32),
+        coded,
+        outside,
+        told.trees.piece[order].astype(number),
         told.trees.mask[order].astype(np.uint16),
-        told.trees.leaves.astype(np.uint32),
-        told.trees.roots[by_class].astype(np.uint32),
-        told.answers[by_class].astype(np.uint32),
+        told.trees.leaves.astype(number),
+        told.trees.roots[by_class].astype(number),
+        told.answers[by_class].astype(number),
         told.trees.values,
         told.trees.leads if (told.trees.leads >= 0).any() else told.trees.leads[:0],
     )
+
+
+def _outside(told: Questions, codes: Array, first: int) -> tuple[Array, Array]:
+    """Of each code, which questions find it outside of their sets: a bit for each question of its column, 64 to a word.
+
+    `codes` are the nodes that ask about codes, by column; the first of them is the question of number `first`. With it come, for
+    each column, its place, its first question, how many words a code has, the first word of code 0, and how many codes are
+    named: behind the last of them stands what is in no set. Raises ValueError where there are too many.
+    """
+    columns, parts, words = [], [], 0
+    for place in np.unique(told.place[codes]).tolist():
+        mine = codes[told.place[codes] == place]
+        asked, which = np.unique(told.asked[mine], return_inverse=True)
+        named = 1 + max(_highest(told.words[start : start + n]) for _, start, n in told.sets[asked].tolist())
+        wide = -(-len(mine) // 64)
+        words += (named + 1) * wide
+        if words > _MOST_WORDS:
+            raise ValueError("trees ask about too many codes")
+        within = np.zeros((len(asked), named + 1), np.bool_)
+        for row, (_, start, n) in zip(within, told.sets[asked].tolist(), strict=True):
+            bits = np.unpackbits(told.words[start : start + n].astype("<u4").view(np.uint8), bitorder="little")
+            row[:named] = np.pad(bits[:named], (0, max(named - len(bits), 0)))
+        bits = np.zeros((named + 1, wide * 64), np.bool_)
+        bits[:, : len(mine)] = ~within[which].T
+        columns.append((place, first, wide, words - (named + 1) * wide, named))
+        parts.append(np.packbits(bits, axis=1, bitorder="little").view("<u8").ravel())
+        first += len(mine)
+    return np.array(columns, U64).reshape(-1, 5), np.concatenate([*parts, np.zeros(0, U64)]).astype(U64)
+
+
+def _highest(words: Array) -> int:
+    """The highest bit of some words that is 1; −1 where none is."""
+    there = np.flatnonzero(words)
+    return 32 * int(there[-1]) + int(words[there[-1]]).bit_length() - 1 if len(there) else -1

@@ -10,7 +10,17 @@ from typing import Any
 
 from features.definitions import RAW_CODES, RAW_NUMBERS
 from features.own import OwnColumn
-from features.rows import Encoded, Encoder, Packing, slots_of
+from features.rows import (
+    Encoded,
+    Encoder,
+    blanks,
+    code_at,
+    number_at,
+    set_begin,
+    set_code,
+    set_number,
+    slots_of,
+)
 from models.means import CHOSEN, MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD, OWN_GROUPS_OF
 
 __all__ = ["Variants", "what_if"]
@@ -19,13 +29,14 @@ Fields = dict[str, Any]
 
 _CAN_NAME = frozenset(MEANS)
 _GONE = frozenset({*MEANS, *OF_THE_METHOD})  # with another method
-_CODE_AT = {name: RAW_CODES.index(name) for name in MEANS if name in RAW_CODES}
-_NUMBER_AT = {name: RAW_NUMBERS.index(name) for name in MEANS if name in RAW_NUMBERS}
-_CODES_GONE, _CODES_OF_FLOW = (
-    [place for place, name in enumerate(RAW_CODES) if name in gone] for gone in (_GONE, OF_THE_FLOW)
-)
-_NUMBERS_GONE, _NUMBERS_OF_FLOW = (
-    [place for place, name in enumerate(RAW_NUMBERS) if name in gone] for gone in (_GONE, OF_THE_FLOW)
+_CODE = {name: (RAW_CODES.index(name), code_at(RAW_CODES.index(name))) for name in MEANS if name in RAW_CODES}
+_NUMBER_AT = {name: number_at(RAW_NUMBERS.index(name)) for name in MEANS if name in RAW_NUMBERS}
+_WITHOUT_METHOD, _WITHOUT_FLOW = (
+    blanks(
+        [place for place, name in enumerate(RAW_CODES) if name in gone],
+        [place for place, name in enumerate(RAW_NUMBERS) if name in gone],
+    )
+    for gone in (_GONE, OF_THE_FLOW)
 )
 
 
@@ -91,9 +102,7 @@ class Variants:
         self._at, self._earlier = at, earlier
         # These carry more over than a candidate says: a card that was shown, a merchant's own columns
         spelt_out = {past.get("method") for past in earlier} - {attempt["method"]}
-        other = Packing(ours.packed)  # an attempt by another method
-        _clear(other, _CODES_GONE, _NUMBERS_GONE)
-        self._other = other.packed
+        self._other = _blanked(ours.packed, _WITHOUT_METHOD)  # an attempt by another method
         self.encoded: list[Encoded] = [
             encoder.encode(self[place])
             if encoder.own or candidate.get("method") in spelt_out
@@ -117,33 +126,32 @@ class Variants:
         get, method = attempt.get, candidate.get("method", attempt["method"])
         brand = issuer = route = flow = None
         if method == attempt["method"]:
-            packing = Packing(ours.packed)
             brand, issuer, route, flow = get("card_brand"), get("issuer"), get("route"), get("auth_flow")
-            if "auth_flow" in candidate and candidate["auth_flow"] != flow:
-                _clear(packing, _CODES_OF_FLOW, _NUMBERS_OF_FLOW)
+            other_flow = "auth_flow" in candidate and candidate["auth_flow"] != flow
+            packed = _blanked(ours.packed, _WITHOUT_FLOW) if other_flow else bytearray(ours.packed)
         else:
-            packing = Packing(self._other)
+            packed = bytearray(self._other)
         for name, value in candidate.items():
             if value is None:
                 continue
-            if name in _CODE_AT:
-                place = _CODE_AT[name]
-                packing.code(place, columns[place].get(value, -1))
+            if name in _CODE:
+                place, at = _CODE[name]
+                set_code(packed, at, columns[place].get(value, -1))
                 if name == "route":
                     route = value
                 elif name == "auth_flow":
                     flow = value
             elif name in _NUMBER_AT:
-                packing.number(_NUMBER_AT[name], value)
+                set_number(packed, _NUMBER_AT[name], value)
         slots = slots_of(get("customer_id"), get("country"), method, brand, issuer, route, flow)
         begun = self._at + int((candidate.get("wait_s") or 0.0) * 1e6)
-        packing.begin(begun)
-        return Encoded(begun, packing.packed, slots, ())
+        set_begin(packed, 0, begun)
+        return Encoded(begun, packed, slots, ())
 
 
-def _clear(packing: Packing, codes: Sequence[int], numbers: Sequence[int]) -> None:
-    """Make some codes and numbers missing."""
-    for place in codes:
-        packing.code(place)
-    for place in numbers:
-        packing.number(place)
+def _blanked(packed: bytes | bytearray, blank: Sequence[tuple[slice, bytes]]) -> bytearray:
+    """A copy of what is packed, some of it missing."""
+    copy = bytearray(packed)
+    for where, missing in blank:
+        copy[where] = missing
+    return copy

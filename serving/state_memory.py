@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from serving.state_fold import REMEMBERED_US, Base, begins, digest_of, had, told
 from serving.state_kept import KeptStates, Snapshot
 
 if TYPE_CHECKING:
+    from features.past import Looked
     from models.engine import Engine, ScoreRequest
 
 __all__ = ["MemoryState"]
@@ -177,6 +178,12 @@ class _Past:
         if base is None:
             raise RuntimeError("without a model there is no past to look up")
         return base.history.copies(names)
+
+    def look_up(self, names: Sequence[Sequence[str | None]]) -> Looked:
+        base = self._state._base
+        if base is None:
+            raise RuntimeError("without a model there is no past to look up")
+        return base.history.look_up(names)
 
     def has(self, attempt: Mapping[str, Any]) -> bool:
         attempt_id, state = attempt.get("attempt_id"), self._state

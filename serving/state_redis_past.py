@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from features.history import looked_by_name
+from features.past import Looked
 from serving.state_declines import Decline, count, credential_of, unpacked
 from serving.state_fold import Base, had
 
@@ -57,6 +59,10 @@ class RedisPast:
             found = np.frombuffer(b"".join(value for _, value in moved), SLOT)
             sums[where], times[where], streaks[where] = found["sums"], found["time"], found["streak"]
         return sums, times, streaks
+
+    def look_up(self, names: Sequence[Sequence[str | None]]) -> Looked:
+        """The same, of rows by their slots' names."""
+        return looked_by_name(self.copies, names)
 
     def has(self, attempt: Mapping[str, Any]) -> bool:
         """Whether the outcome of an attempt has entered; without an id nobody can have told the log of it."""

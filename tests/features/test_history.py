@@ -13,7 +13,7 @@ from features import kernel
 from features.columns import after_columns
 from features.definitions import feature_names
 from features.errors import ArtifactMismatch
-from features.history import History, features_in_passing, features_of_request
+from features.history import History, features_in_passing, features_of_request, looked_by_name
 from features.kernel import PENDING
 from features.rows import Encoder
 
@@ -385,6 +385,28 @@ class TestKeptPast:
         for now, before in zip(grown.copies(names), past.copies(names), strict=True):
             np.testing.assert_array_equal(now, before, strict=True)
         assert not any(array.any() for array in grown.copies([f"new{n}" for n in range(300)]))
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_what_rows_look_back_on_is_copied_once_whoever_looks(self, past, seed):
+        random = np.random.default_rng(seed)
+        names = [*random.choice([*past.slots], 12), "new", "newer", None, None]
+        rows = [random.choice(np.array(names, object), 8).tolist() for _ in range(random.integers(0, 12))]
+        found, wanted = past.look_up(rows), looked_by_name(past.copies, rows)
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(ours, theirs, strict=True)
+        for row, keys in zip(rows, found.keys, strict=True):
+            for name, key in zip(row, keys, strict=True):
+                assert (key < 0) == (name is None)
+                if name in past.slots:
+                    np.testing.assert_array_equal(found.sums[key], past.sums[past.slots[name]])
+                    assert found.times[key] == past.times[past.slots[name]]
+                elif name is not None:
+                    assert not found.sums[key].any()
+                    assert found.times[key] == found.streaks[key] == 0
+
+    def test_a_past_of_nothing_can_be_looked_up(self):
+        assert History().look_up([["a", None] * 4]).keys.tolist() == [[0, -1] * 4]
+        assert [len(part) for part in History().look_up(())] == [0, 0, 0, 0]
 
     def test_arrays_that_were_put_in_its_place_are_not_lost_when_it_grows(self, past):
         grown = past.copy()

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from features.columns import columns
 from features.definitions import EVIDENCE_CODES, KEYS, RAW_CODES, RAW_NUMBERS, feature_names
@@ -113,14 +114,14 @@ def test_columns_of_a_packed_attempt_can_be_changed(encoder):
         packing.number(place, place + 0.5)
     for place in range(len(RAW_CODES)):
         packing.code(place, place + 3)
-    changed, before = arrays([plain._replace(packed=packing.packed)]), arrays([plain])
+    changed, before = arrays([replace(plain, packed=packing.packed)]), arrays([plain])
     assert [changed[name].tolist() for name in ARRAYS[:5]] == [[7], [9], [4], [2], [1.5]]
     assert changed["numbers"][0].tolist() == [place + 0.5 for place in range(len(RAW_NUMBERS))]
     assert changed["codes"][0].tolist() == [place + 3 for place in range(len(RAW_CODES))]
     assert (changed["reference"] == before["reference"]).all()
     packing.number(2)
     packing.code(2)
-    gone = arrays([plain._replace(packed=packing.packed)])
+    gone = arrays([replace(plain, packed=packing.packed)])
     assert np.isnan(gone["numbers"][0, 2])
     assert gone["codes"][0, 2] == -1
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from features.errors import ArtifactMismatch
+from models import questions
 from models.booster import Booster
 
 
@@ -51,6 +52,22 @@ def test_it_knows_its_shape(trees):
 def test_a_score_is_the_same_whatever_stands_beside_it(trees):
     booster, _, data = trees
     np.testing.assert_array_equal(booster.few(data[7:8])[0], booster.few(data[:20])[7])
+
+
+def test_trees_too_many_to_be_counted_in_two_bytes_score_as_others_do(trees, monkeypatch):
+    booster, reference, data = trees
+    monkeypatch.setattr(questions, "_SMALL", 0)
+    large = Booster(reference.model_to_string())
+    assert {part.dtype for part in booster.in_order} != {part.dtype for part in large.in_order}
+    np.testing.assert_array_equal(large.few(data[:40]), booster.few(data[:40]), strict=True)
+
+
+def test_trees_that_would_take_more_memory_than_any_merchant_needs_are_refused(heads, monkeypatch):
+    text = heads["success"].text
+    assert Booster(text).in_order[3].nbytes > 8  # some of them ask about codes
+    monkeypatch.setattr(questions, "_MOST_WORDS", 1)
+    with pytest.raises(ArtifactMismatch):
+        Booster(text)
 
 
 def test_no_rows_have_no_scores(trees):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from features.columns import after_columns
 from features.definitions import feature_names
@@ -85,7 +86,7 @@ means = st.fixed_dictionaries(
 def assert_same(found, wanted):
     for value, other in zip(*(unpack(packed_rows([one])) for one in (found, wanted)), strict=True):
         np.testing.assert_array_equal(value, other)
-    assert found._replace(packed=b"", own=()) == wanted._replace(packed=b"", own=())
+    assert replace(found, packed=b"", own=()) == replace(wanted, packed=b"", own=())
     np.testing.assert_array_equal(found.own, wanted.own)
 
 
@@ -340,9 +341,9 @@ class Elsewhere:
     def __init__(self, history, entered=()):
         self.history, self.entered, self.asked = history, entered, []
 
-    def copies(self, names):
-        self.asked += names
-        return self.history.copies(names)
+    def look_up(self, names):
+        self.asked += [name for row in names for name in row if name is not None]
+        return self.history.look_up(names)
 
     def has(self, attempt):
         return attempt["attempt_id"] in self.entered
