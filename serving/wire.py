@@ -55,6 +55,7 @@ def speak_for_uvicorn() -> None:
         protocol.send_400_response = _refuse  # type: ignore[method-assign]
         protocol._should_upgrade = _never  # type: ignore[method-assign]
         protocol._unsupported_upgrade_warning = _unsaid  # type: ignore[method-assign]
+        _leave_access_log(protocol)
     _limit_head(httptools_impl.HttpToolsProtocol)  # h11 has a limit of its own
     _join_answers(httptools_impl.RequestResponseCycle, httptools_impl.STATUS_LINE)
 
@@ -71,6 +72,24 @@ def _never(self: Any) -> bool:  # noqa: ARG001  uvicorn's signature
 
 def _unsaid(self: Any) -> None:
     """uvicorn would log a line for each request with an Upgrade header."""
+
+
+def _leave_access_log(protocol: Any) -> None:
+    """Its lines of access are ours to write.
+
+    BentoML has a handler for whatever is logged, so that uvicorn would make each line, to be thrown away, and would not leave
+    an answer to us.
+    """
+    made = protocol.connection_made
+    if getattr(made, "leaves", False):
+        return
+
+    def connection_made(self: Any, transport: Any) -> None:
+        self.access_log = False
+        made(self, transport)
+
+    connection_made.leaves = True  # type: ignore[attr-defined]
+    protocol.connection_made = connection_made
 
 
 def _limit_head(protocol: Any) -> None:

@@ -1,6 +1,7 @@
 """How answers leave: by one write, for whoever reads to be woken once."""
 
 import asyncio
+import logging
 
 import pytest
 import uvicorn
@@ -33,16 +34,16 @@ class Transport(asyncio.Transport):
 
 
 @pytest.fixture
-def answered():
+def answered(caplog):
     """What goes over the wire, write by write, and whether the connection was closed, for requests to an application."""
     speak_for_uvicorn()
+    assert caplog.handler in logging.getLogger().handlers  # whatever is logged has somewhere to go, as in a worker
 
     def ask(app, *requests):
         async def run():
-            config = uvicorn.Config(app, access_log=False, log_config=None, lifespan="off")
+            config = uvicorn.Config(app, log_config=None, lifespan="off")  # as BentoML starts it
             config.load()
             protocol, transport = HttpToolsProtocol(config, ServerState(), {}, asyncio.get_running_loop()), Transport()
-            protocol.access_log = False
             protocol.connection_made(transport)
             for request in requests:
                 protocol.data_received(request)
