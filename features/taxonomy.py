@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 __all__ = [
@@ -43,6 +43,7 @@ _ELSEWHERE = {
 _OTHER_NAMES = {"upi": "upi_npci", "checkout.com": "checkout", "iso_8583": "iso8583"}
 """Names that people give to schemes, too."""
 
+_KEPT = 4_096  # answers: the same few codes come again and again
 _TWO_DIGITS = {"iso8583", "visa", "mastercard", "mastercard_mac"}
 """Schemes whose codes have two characters: a spreadsheet makes 5 of 05."""
 
@@ -191,6 +192,7 @@ def _tables(scheme: str, card_brand: str | None) -> tuple[str, ...]:
     return (*network, scheme, *_ELSEWHERE.get(scheme, ()))
 
 
+@lru_cache(maxsize=_KEPT)
 def explain_code(scheme: str, code: str, card_brand: str | None = None) -> CodeMeaning | None:
     """What a response code says; None if neither its scheme's nor its network's table has it.
 
@@ -221,6 +223,7 @@ def code_decides(scheme: str, code: str, card_brand: str | None = None) -> bool:
     return meaning is not None and meaning.decides
 
 
+@lru_cache(maxsize=_KEPT)
 def explain_advice(advice_code: str, scheme: str | None, card_brand: str | None) -> CodeMeaning | None:
     """What an advice on retrying says: of Mastercard (merchant advice codes), Visa (categories), a processor.
 
@@ -234,6 +237,7 @@ def explain_advice(advice_code: str, scheme: str | None, card_brand: str | None)
     return next((meaning for meaning in found if meaning is not None), None)
 
 
+@lru_cache(maxsize=_KEPT)
 def explain_trans_status(
     status: str | None, reason: str | None = None, card_brand: str | None = None
 ) -> CodeMeaning | None:

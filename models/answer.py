@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from features.columns import CATEGORIES, OUTCOMES
 from models.actions import Row
@@ -15,8 +16,7 @@ from models.policies import CERTAIN, Drawn
 __all__ = ["Verdict", "answer_of", "compared"]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """What was decided, before it is written down."""
 
     chosen: Option
@@ -36,14 +36,14 @@ def answer_of(attempt: Row, verdict: Verdict, outcome: Sequence[float] | None) -
         "suggestion": _suggestion(attempt, verdict),
         "ranking": [
             {
-                "candidate_id": option.candidate_id,
+                "candidate_id": candidate_id,
                 "action": option.action,
                 "success_probability": option.success,
                 "expected_value": _rounded(option.value),
                 "evidence": option.evidence,
             }
             for option in verdict.ranking
-            if option.candidate_id is not None
+            if (candidate_id := option.candidate_id) is not None
         ],
         "blocked": [
             {"candidate_id": block.candidate_id, "rule": block.rule, "edition": block.edition}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import ceil
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from models.actions import MEANS_ACTIONS, DecisionTable, Plan, Row, Step, amounts_to
 from models.means import MEANS
@@ -14,7 +15,7 @@ from models.rules_standing import Standing
 __all__ = ["Blocked", "Option", "best", "first_step", "own_means", "ranked", "screen", "screen_before"]
 
 
-class Option(NamedTuple):
+class Option(msgspec.Struct, frozen=True, gc=False):
     """Something that can be done next. `candidate` is None for what is not the checkout's to carry out.
 
     `success` is a probability, `value` what is to be expected of it in minor units (`models.value`); both None without a
@@ -35,8 +36,7 @@ class Option(NamedTuple):
         return self.candidate.get("candidate_id") if self.candidate is not None else None
 
 
-@dataclass(frozen=True)
-class Blocked:
+class Blocked(msgspec.Struct, frozen=True, gc=False):
     """A candidate that a rule forbids."""
 
     candidate_id: str | None

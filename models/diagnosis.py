@@ -6,8 +6,10 @@ Evidence is the `after` columns of an attempt, except the label, by column name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
+
+import msgspec
 
 from features.taxonomy import (
     CodeMeaning,
@@ -37,8 +39,7 @@ _TOLD_BY_LAST_EVENT = {
 """What the last thing that the client saw suggests, where nothing else is known."""
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True, gc=False):
     """What the codes of a failed attempt say, each None where they say nothing.
 
     `text` is the text model's reading of a response code that no table has.
@@ -92,8 +93,7 @@ class Evidence:
         return self.advice.wait_s if self.advice is not None else None
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(msgspec.Struct, frozen=True, gc=False):
     """Why an attempt failed.
 
     `decided_by` is `code`, `text_model` (a code that no table has, read by its words), `model`, or `rules` where
@@ -111,7 +111,7 @@ class Diagnosis:
     category_probability: Mapping[str, float]
     because: str
     sub_reason: str | None = None
-    reason_probability: Mapping[str, float] = field(default_factory=dict)
+    reason_probability: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
 def read_evidence(evidence: Mapping[str, Any], card_brand: str | None, code_text: CodeText | None = None) -> Evidence:
@@ -175,12 +175,12 @@ def by_model(probabilities: Mapping[str, float], least: Mapping[str, float] | No
     >>> found.category, found.reason, found.plausible
     ('bank_decline', 'insufficient_funds', ('insufficient_funds', 'generic_decline'))
     """
-    known = reasons()
+    of_reason = _categories()
     by_category: dict[str, float] = {}
     likeliest: dict[str, str] = {}
     highest: dict[str, float] = {}
     for name, probability in probabilities.items():
-        category = known[name].category
+        category = of_reason[name]
         by_category[category] = by_category.get(category, 0.0) + probability
         if probability > highest.get(category, -1.0):
             likeliest[category], highest[category] = name, probability
@@ -195,8 +195,14 @@ def by_model(probabilities: Mapping[str, float], least: Mapping[str, float] | No
         plausible=plausible(probabilities, reason, least) if least else fewest_that_reach(probabilities),
         category_probability=by_category,
         reason_probability=dict(probabilities),
-        because=f"no code settles it; most likely {known[reason].title} ({confidence:.0%})",
+        because=f"no code settles it; most likely {reasons()[reason].title} ({confidence:.0%})",
     )
+
+
+@cache
+def _categories() -> dict[str, str]:
+    """The category of each reason."""
+    return {name: reason.category for name, reason in reasons().items()}
 
 
 def by_rules(evidence: Evidence, last_event: str | None) -> Diagnosis | None:

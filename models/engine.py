@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from features.past import Past
 from models.actions import DecisionTable, Plan, Row, Step, decision_table
 from models.answer import Verdict, answer_of, compared
@@ -65,7 +67,7 @@ class Predictor(Protocol):
         self,
         attempt: dict[str, Any],
         previous: Sequence[dict[str, Any]],
-        candidates: Sequence[dict[str, Any]],
+        candidates: Sequence[Mapping[str, Any]],
     ) -> Sequence[str]:
         """The names of the slots of the past that questions about these look at."""
 
@@ -79,7 +81,7 @@ class Predictor(Protocol):
         self,
         attempt: dict[str, Any],
         previous: Sequence[dict[str, Any]],
-        candidates: Sequence[dict[str, Any]],
+        candidates: Sequence[Mapping[str, Any]],
     ) -> Sequence[float]:
         """The success probability of each candidate as the next thing done; as Chances, they also say what they rest on."""
 
@@ -89,8 +91,7 @@ class Predictor(Protocol):
         """The probability of each reason, given that it failed and the evidence; they sum to 1."""
 
 
-@dataclass(frozen=True)
-class ScoreRequest:
+class ScoreRequest(msgspec.Struct, frozen=True, gc=False):
     """One question, its values checked.
 
     `evidence` is None before the attempt; `candidates` is None where checkout did not say what it can do.
@@ -247,7 +248,7 @@ class Engine:
             proceed = self._weighed(attempt, proceed, chances, 0, retry=False, success=outcome[0])
             places = iter(range(1, len(asked)))
             options = [
-                proceed._replace(candidate=option.candidate)
+                msgspec.structs.replace(proceed, candidate=option.candidate)
                 if option.action == "proceed"
                 else self._weighed(attempt, option, chances, next(places), retry=False)
                 for option in options
@@ -360,7 +361,7 @@ class Engine:
         if not options:
             return options, ()
         chances = predictor.candidate_success(
-            attempt, (*request.previous, failed), [dict(option.candidate or ()) for option in options]
+            attempt, (*request.previous, failed), [option.candidate or {} for option in options]
         )
         return [self._weighed(attempt, option, chances, i, retry=True) for i, option in enumerate(options)], chances
 

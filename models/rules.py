@@ -94,9 +94,11 @@ class RuleBook:
         )
         found = []
         for versions in self._limits[known]:
-            rule = next((rule for rule in versions if rule.since <= at), None)
-            if rule is not None and rule.limit is not None:
-                found.append(rule)
+            for rule in versions:
+                if rule.since <= at:
+                    if rule.limit is not None:
+                        found.append(rule)
+                    break
         return tuple(found)
 
     @cached_property

@@ -90,10 +90,11 @@ class Standing:
 
     def against(self, candidate: Row, *, new_number: bool = False) -> Ban | None:
         """The rule that forbids a candidate; None where it may be tried. With `new_number`, the card's is corrected."""
-        mine = self._of(candidate["method"])
+        method = candidate["method"]
+        mine = self._known[method] if method in self._known else self._of(method)
         if mine is None:
             return None
-        asked = (candidate["method"], candidate.get("wait_s") or 0, new_number)
+        asked = (method, candidate.get("wait_s") or 0, new_number)
         if asked not in self._banned:  # candidates differ by route or authentication more often
             self._banned[asked] = self._ban_at(mine, self._now + int(asked[1] * _SECOND), new_number=new_number)
         if (ban := self._banned[asked]) is not None:
@@ -198,7 +199,7 @@ def _another_card(one: Row, other: Row) -> bool:
     """Whether two attempts of one method are known to be of different cards."""
     for name in _CARD:
         mine, theirs = one.get(name), other.get(name)
-        if mine and theirs and str(mine).casefold() != str(theirs).casefold():
+        if mine and theirs and mine != theirs and str(mine).casefold() != str(theirs).casefold():
             return True
     return False
 
@@ -211,7 +212,8 @@ def is_declined(past: Row) -> bool:
 
 
 def _same_amount(past: Row, reference: Row) -> bool:
-    return all(past.get(name, reference.get(name)) == reference.get(name) for name in ("amount_minor", "currency"))
+    amount, currency = reference.get("amount_minor"), reference.get("currency")
+    return bool(past.get("amount_minor", amount) == amount and past.get("currency", currency) == currency)
 
 
 def _ended(past: Row) -> int:

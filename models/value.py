@@ -44,8 +44,10 @@ class Worth:
 
         `retry`: the attempt has failed, so that trying its card again may cost a fee of the network.
         """
-        full, get = self.full(attempt), candidate.get
-        same = get("method", attempt["method"]) == attempt["method"]
+        full: float = attempt["amount_minor"] * self._margin
+        get = candidate.get
+        method = get("method", attempt["method"])
+        same = method == attempt["method"]
         flow, steps = get("auth_flow"), get("auth_steps")
         if same:
             flow = attempt.get("auth_flow") if flow is None else flow
@@ -55,13 +57,13 @@ class Worth:
         effort, wait_s = self._effort, get("wait_s") or 0.0
         share: float = effort.step * steps
         if effort.methods:
-            share += effort.methods.get(get("method", attempt["method"]), 0.0)
+            share += effort.methods.get(method, 0.0)
         if wait_s > 0.0:
             share += effort.wait + effort.hour * min(wait_s / 3600.0, _MOST_HOURS)
         value = full * (success - share)
         if self.fees is not None and self.fees.currency == attempt["currency"]:
             route = get("route") or (attempt.get("route") if same else None)
-            named = route if self.fees.by == "route" else get("method", attempt["method"])
+            named = route if self.fees.by == "route" else method
             value -= self._minor * self._paid(self.fees, named, success)
             if retry and same:
                 value -= self._minor * self.fees.retries.get(attempt.get("card_brand") or "", 0.0)

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import deque
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NamedTuple, TextIO
 
 import msgspec
@@ -77,7 +78,7 @@ class AccessLog:
             lines.append(_line(self._waiting.popleft()))
         if lines:
             try:
-                self._stream.write("".join(lines))
+                self._stream.write(b"".join(lines).decode())
                 self._stream.flush()
             except (OSError, ValueError):
                 self.dropped += len(lines)
@@ -88,16 +89,28 @@ class AccessLog:
         self.flush()
 
 
-def _line(entry: Entry) -> str:
-    told = {
-        "time": f"{datetime.fromtimestamp(entry.at, UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-        "request_id": entry.request_id,
-        "method": entry.method if entry.method in _METHODS else "other",
-        "route": entry.route,
-        "status": entry.status,
-        "ms": round(entry.ms, 3),
-        "code": entry.code,
-        "degraded": entry.degraded,
-        "action": entry.action,
-    }
-    return str(_encode({name: value for name, value in told.items() if value is not None}), "utf-8") + "\n"
+class _Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """What is written of a request, in this order, without what is None."""
+
+    time: str
+    request_id: str
+    method: str
+    route: str
+    status: int
+    ms: float
+    code: str | None = None
+    degraded: bool | None = None
+    action: str | None = None
+
+
+def _line(entry: Entry) -> bytes:
+    at, request_id, method, route, status, ms, code, degraded, action = entry
+    second, part = divmod(int(at * 1e6), 1_000_000)
+    known = method if method in _METHODS else "other"
+    line = _Line(f"{_text(second)}.{part:06d}Z", request_id, known, route, status, round(ms, 3), code, degraded, action)
+    return _encode(line) + b"\n"
+
+
+@lru_cache(maxsize=2)  # many requests come in one second
+def _text(second: int) -> str:
+    return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}"

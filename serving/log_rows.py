@@ -10,12 +10,14 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from models.engine import ScoreRequest
 from serving.log_records import LoggedDecision
 
 __all__ = ["Written", "written"]
 
+_FEATURE = np.dtype("<f4")
 _encode = msgspec.json.Encoder().encode
 _WAY = ("method", "route", "auth_flow")  # what a decision chooses of an attempt, and what its propensity is of
 
@@ -74,7 +76,7 @@ def written(decision: LoggedDecision) -> Written:
         policy["variant"],
         model["version"],
         answer["degraded"],
-        features.astype("<f4").tobytes() if features is not None else None,
+        features.astype(_FEATURE, copy=False).tobytes() if features is not None else None,
         model["features"],
         latency_us,
         shown,

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -41,6 +42,16 @@ _IDS_AT_ONCE = 5_000  # SQLite takes 32,766 values in a statement
 _ROWS_AT_ONCE = 100
 _TABLES_LOCK = 0x70617972  # of PostgreSQL's advisory locks: two processes must not make the tables at once
 _ATTEMPT_KNOWN = sa.or_(OUTCOMES.c.attempt.is_not(sa.null()), OUTCOMES.c.decision_id.is_not(None))
+# Asked five times a second by each state that follows the log: made once, since making them takes longer than asking
+_AFTER = (
+    sa.select(OUTCOMES, DECISIONS.c.attempt.label("asked"))
+    .outerjoin(DECISIONS, DECISIONS.c.id == OUTCOMES.c.decision_id)
+    .where(OUTCOMES.c.seq > sa.bindparam("seq"))
+    .where(_ATTEMPT_KNOWN)
+    .order_by(OUTCOMES.c.seq)
+    .limit(sa.bindparam("most"))
+)
+_NEWEST = sa.select(OUTCOMES.c.seq).where(_ATTEMPT_KNOWN).order_by(OUTCOMES.c.seq.desc()).limit(1)
 _MAY_PASS = {"OperationalError", "InterfaceError", "TimeoutError", "OSError", "BadInput"}
 
 
@@ -105,9 +116,7 @@ class LogStore:
 
     def _insert(self, connection: sa.Connection, rows: Sequence[Written]) -> None:
         # One statement, bound by hand: the request path shares Python's lock, and drivers take it again for each row
-        one = ", ".join(["%s" if self._postgres else "?"] * len(Written._fields))
-        names = ", ".join(f'"{name}"' for name in Written._fields)
-        statement = f"INSERT INTO {DECISIONS.name} ({names}) VALUES {', '.join([f'({one})'] * len(rows))}"  # noqa: S608
+        statement = _insertion("%s" if self._postgres else "?", len(rows))
         connection.exec_driver_sql(statement, tuple(chain.from_iterable(rows)))
 
     def _tell(self, connection: sa.Connection, tellings: Sequence[Telling], told_at: int) -> list[Result]:
@@ -140,22 +149,14 @@ class LogStore:
 
     def after(self, seq: int, most: int) -> list[Known]:
         """At most `most` outcomes with a higher seq, in its order, whose attempt is known (see `OutcomeLog`)."""
-        query = (
-            sa.select(OUTCOMES, DECISIONS.c.attempt.label("asked"))
-            .outerjoin(DECISIONS, DECISIONS.c.id == OUTCOMES.c.decision_id)
-            .where(OUTCOMES.c.seq > seq)
-            .where(_ATTEMPT_KNOWN)
-            .order_by(OUTCOMES.c.seq)
-            .limit(most)
-        )
         with self._engine.connect() as connection:
-            return [Known(row.seq, row.attempt_id, _fields(row)) for row in connection.execute(query)]
+            found = connection.execute(_AFTER, {"seq": seq, "most": most})
+            return [Known(row.seq, row.attempt_id, _fields(row)) for row in found]
 
     def latest(self) -> int:
         """The highest seq of an outcome whose attempt is known; 0 without one."""
         with self._engine.connect() as connection:
-            newest = sa.select(OUTCOMES.c.seq).where(_ATTEMPT_KNOWN).order_by(OUTCOMES.c.seq.desc()).limit(1)
-            return int(connection.execute(newest).scalar() or 0)
+            return int(connection.execute(_NEWEST).scalar() or 0)
 
     def start(self, until: int | None, window_us: int) -> int:
         """The seq after which all outcomes lie that a state has to be told (see `OutcomeLog`)."""
@@ -297,6 +298,14 @@ def _told_row(kept: Kept, seq: int, told_at: int) -> dict[str, Any]:
         "attempt": outcome.attempt,
         "decision_id": kept.decision_id,
     }
+
+
+@cache
+def _insertion(mark: str, n: int) -> str:
+    """The statement that writes `n` decisions, at most `_ROWS_AT_ONCE`, with such a mark for each value."""
+    one = ", ".join([mark] * len(Written._fields))
+    names = ", ".join(f'"{name}"' for name in Written._fields)
+    return f"INSERT INTO {DECISIONS.name} ({names}) VALUES {', '.join([f'({one})'] * n)}"  # noqa: S608
 
 
 def _chunks(things: Sequence[T], most: int) -> Iterator[Sequence[T]]:
