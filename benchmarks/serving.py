@@ -38,6 +38,7 @@ __all__ = ["environment", "figures", "prepare", "program"]
 
 PAYMENTS, SEED = 30_000, 7
 ROUNDS, SECONDS = 3, 4.0
+TURNS, TURN_S = 9, 1.5  # where rounds of several servers alternate: short ones, for all to have the same weather
 SATURATING = 16  # connections
 FLOOD = 5  # times saturation
 REQUESTS = 256
@@ -153,10 +154,10 @@ def _ask(server: Server, path: str, bodies: Sequence[bytes], connections: int, s
     return load
 
 
-def _rounds(asked: Sequence[Callable[[], Load]], told: Callable[[Load], float]) -> list[float]:
+def _rounds(asked: Sequence[Callable[[], Load]], told: Callable[[Load], float], rounds: int = ROUNDS) -> list[float]:
     """The median over rounds of what each of some loads comes to, the rounds alternating."""
     found: list[list[float]] = [[] for _ in asked]
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for values, ask in zip(found, asked, strict=True):
             values.append(told(ask()))
     return [median(values) for values in found]
@@ -181,10 +182,12 @@ def _against_empty(folder: Path, bodies: Sequence[bytes]) -> list[Figure]:
             _ask(server, path, body, 4, 1.0)
 
         def all_of(connections: int) -> list[Callable[[], Load]]:
-            return [lambda s=server, p=path, b=body: _ask(s, p, b, connections) for server, path, body in servers]
+            return [
+                lambda s=server, p=path, b=body: _ask(s, p, b, connections, TURN_S) for server, path, body in servers
+            ]
 
-        p50 = _rounds(all_of(1), lambda load: load.percentile_ms(0.5))
-        rate = _rounds(all_of(SATURATING), lambda load: load.per_second)
+        p50 = _rounds(all_of(1), lambda load: load.percentile_ms(0.5), TURNS)
+        rate = _rounds(all_of(SATURATING), lambda load: load.per_second, TURNS)
         memory = ours.megabytes()
     return [
         at_most(
