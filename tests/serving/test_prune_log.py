@@ -1,10 +1,10 @@
 """`payrescue prune-log`: what goes, what stays, and that nobody notices of what stayed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
 import payrescue
 from features.errors import BadInput
