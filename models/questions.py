@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from features.errors import ArtifactMismatch
+
 __all__ = ["LEAVES", "SETS", "WAYS", "Questions", "Tree", "cut", "joined", "sorted_out"]
 
 Array = npt.NDArray[Any]
@@ -28,8 +30,9 @@ WAYS = 3
 """How a feature's missing value can be seen: 0 as less than anything, 1 as more than anything, 2 as zero."""
 
 _SMALL = 1 << 16
-_MOST_WORDS = 1 << 24
-"""Of 8 bytes: more than any merchant's columns need, of which none has more than some hundred codes."""
+_MOST_CODES = 4_096
+_MOST_WORDS = 1 << 20
+"""Of 8 bytes: enough to ask a hundred thousand times about one of the some hundred codes that a column has."""
 
 SETS = WAYS
 """In place of a way: the question is whether a code is in a set."""
@@ -185,7 +188,7 @@ def _outside(told: Questions, codes: Array, first: int) -> tuple[Array, Array]:
 
     `codes` are the nodes that ask about codes, by column; the first of them is the question of number `first`. With it come, for
     each column, its place, its first question, how many words a code has, the first word of code 0, and how many codes are
-    named: behind the last of them stands what is in no set. Raises ValueError where there are too many.
+    named: behind the last of them stands what is in no set. Raises ArtifactMismatch where there are too many.
     """
     columns, parts, words = [], [], 0
     for place in np.unique(told.place[codes]).tolist():
@@ -194,8 +197,8 @@ def _outside(told: Questions, codes: Array, first: int) -> tuple[Array, Array]:
         named = 1 + max(_highest(told.words[start : start + n]) for _, start, n in told.sets[asked].tolist())
         wide = -(-len(mine) // 64)
         words += (named + 1) * wide
-        if words > _MOST_WORDS:
-            raise ValueError("trees ask about too many codes")
+        if named > _MOST_CODES or words > _MOST_WORDS:
+            raise ArtifactMismatch("the trees ask about too many codes, or too often")
         within = np.zeros((len(asked), named + 1), np.bool_)
         for row, (_, start, n) in zip(within, told.sets[asked].tolist(), strict=True):
             bits = np.unpackbits(told.words[start : start + n].astype("<u4").view(np.uint8), bitorder="little")

@@ -105,7 +105,7 @@ class _Line(msgspec.Struct, omit_defaults=True, gc=False):
 
 def _line(entry: Entry) -> bytes:
     at, request_id, method, route, status, ms, code, degraded, action = entry
-    second, part = divmod(int(at * 1e6), 1_000_000)
+    second, part = divmod(round(at * 1e6), 1_000_000)
     known = method if method in _METHODS else "other"
     line = _Line(f"{_text(second)}.{part:06d}Z", request_id, known, route, status, round(ms, 3), code, degraded, action)
     return _encode(line) + b"\n"

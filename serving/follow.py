@@ -32,6 +32,11 @@ _END_S = 2.0  # a model that is just being loaded is not waited for
 _log = logging.getLogger("bentoml.payrescue")
 
 
+def _get_ready() -> None:
+    with contextlib.suppress(Exception):  # what loads a model then tells
+        get_ready()
+
+
 class Follower:
     """The models of one worker: those that the watcher finds, and the experiments over them.
 
@@ -146,11 +151,16 @@ class Follower:
     def start(self, wait_s: float = 0.0) -> None:
         """Look once the watcher has asked, after `wait_s` at the latest, and from then on in a thread of its own."""
         until = time.monotonic() + wait_s
-        if wait_s and self._folder is not None and not (self._folder / FOUND).is_file():
-            with contextlib.suppress(Exception):  # what loads a model then tells
-                get_ready()
-        while self._folder is not None and not (self._folder / FOUND).is_file() and time.monotonic() < until:
-            time.sleep(_WAIT_STEP_S)
+        if self._folder is not None and wait_s and not (self._folder / FOUND).is_file():
+            readying = threading.Thread(target=_get_ready, name="get-ready", daemon=True)
+            readying.start()
+            while not (self._folder / FOUND).is_file() and time.monotonic() < until:
+                time.sleep(_WAIT_STEP_S)
+            found = read_found(self._folder)
+            if found is not None and any(
+                found.models.values()
+            ):  # without one nobody waits for what may have to be compiled first
+                readying.join()
         try:
             self.look()
         except Exception as error:

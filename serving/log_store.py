@@ -46,10 +46,10 @@ _ATTEMPT_KNOWN = sa.or_(OUTCOMES.c.attempt.is_not(sa.null()), OUTCOMES.c.decisio
 _AFTER = (
     sa.select(OUTCOMES, DECISIONS.c.attempt.label("asked"))
     .outerjoin(DECISIONS, DECISIONS.c.id == OUTCOMES.c.decision_id)
-    .where(OUTCOMES.c.seq > sa.bindparam("seq"))
+    .where(OUTCOMES.c.seq > sa.bindparam("seq", type_=sa.BigInteger))
     .where(_ATTEMPT_KNOWN)
     .order_by(OUTCOMES.c.seq)
-    .limit(sa.bindparam("most"))
+    .limit(sa.bindparam("most", type_=sa.Integer))
 )
 _NEWEST = sa.select(OUTCOMES.c.seq).where(_ATTEMPT_KNOWN).order_by(OUTCOMES.c.seq.desc()).limit(1)
 _MAY_PASS = {"OperationalError", "InterfaceError", "TimeoutError", "OSError", "BadInput"}

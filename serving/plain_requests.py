@@ -67,7 +67,7 @@ class PlainDecoder:
         """The parts of a request; None where anything about it is not plain, and may yet be right."""
         try:
             told: Any = self._decode(body)
-        except msgspec.DecodeError:
+        except ValueError:  # no request, or no JSON, or no UTF-8, of which each is told by another kind
             return None
         return Parts(
             _fields(told.attempt),

@@ -177,7 +177,7 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         return _shallow(_decode(body), body)
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # UnicodeDecodeError among them, which msgspec's own errors are not
         if b"NaN" in body or b"Infinity" in body:
             try:
                 return _shallow(json.loads(body), body)

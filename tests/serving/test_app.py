@@ -170,6 +170,7 @@ class TestErrors:
             b"{",
             b"{'a': 1}",
             b"\xff",
+            b'{"attempt":{"issuer":"caf\xe9"}}',
             b'{"attempt": NaN',
             b'{"a":' * 50_000,
             b"[" * 60_000,

@@ -108,6 +108,7 @@ def test_faults_are_told_by_their_place_in_the_whole_batch(send, rules_app, ques
     [
         (b"[", 400, "malformed_json"),
         (b"[{}] 7", 400, "malformed_json"),
+        (b'[{"attempt": {"issuer": "caf\xe9"}}]', 400, "malformed_json"),
         (b"{}", 422, "invalid_request"),
         (b"7", 422, "invalid_request"),
         (b"[" + b"[" * 40 + b"]" * 40 + b"]", 400, "nested_too_deeply"),

@@ -89,6 +89,20 @@ def test_what_cannot_be_got_ready_for_a_first_model_leaves_the_rules(make, monke
     follower.close()
 
 
+def test_where_there_is_no_model_nobody_waits_for_one_to_be_got_ready_for(make, place, monkeypatch):
+    ends = threading.Event()
+    monkeypatch.setattr("serving.follow.get_ready", lambda: ends.wait(60))
+    follower = make()
+    told = json.dumps({"models": {CHAMPION: None}, "trouble": None})
+    threading.Timer(0.2, lambda: (place / FOUND).write_text(told)).start()
+    began = time.monotonic()
+    follower.start(50)
+    waited = time.monotonic() - began
+    ends.set()
+    assert waited < 40
+    follower.close()
+
+
 class TestWatch:
     def test_it_writes_what_the_alias_stands_for_and_where_it_was_downloaded(self, watcher, registry, place):
         registry.aliases["champion"] = "1"

@@ -408,7 +408,9 @@ def test_what_is_not_right_is_not_plain(now, changed):
     assert either_way(PLAIN | changed, now) == (None, None)
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b"\xff", b'{"attempt":NaN}', b"[" * 10_000])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"null", b"{", b"\xff", b'{"attempt":{"issuer":"caf\xe9"}}', b'{"attempt":NaN}', b"[" * 10_000]
+)
 def test_what_is_no_request_is_not_plain(body, now):
     assert reader.read_plain(body, now=now) is None
 
