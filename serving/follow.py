@@ -157,10 +157,8 @@ class Follower:
             while not (self._folder / FOUND).is_file() and time.monotonic() < until:
                 time.sleep(_WAIT_STEP_S)
             found = read_found(self._folder)
-            if found is not None and any(
-                found.models.values()
-            ):  # without one nobody waits for what may have to be compiled first
-                readying.join()
+            if found is not None and any(found.models.values()):
+                readying.join()  # without a model nobody waits for what may have to be compiled first
         try:
             self.look()
         except Exception as error:
