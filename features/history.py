@@ -23,11 +23,11 @@ from features.others import Others
 from features.past import Looked, Past
 from features.rows import Encoded, Rows, own_of, packed_rows
 
-__all__ = ["History", "Looked", "features_in_passing", "features_of_request", "features_over", "looked_by_name"]
+__all__ = ["History", "features_in_passing", "features_of_request", "features_over", "looked_by_name"]
 
 Array = npt.NDArray[Any]
 
-_NEW = 1 << 40  # the first place of what has no slot yet: there are fewer slots
+_NEW = 1 << 40  # beyond it are the places of what has no slot yet: there are fewer slots
 _ABSENT = repeat(_NEW)
 _NEVER = kernel.PENDING
 _AT_ONCE = 250_000  # rows between two words on how far it is

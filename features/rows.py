@@ -29,7 +29,6 @@ __all__ = [
     "Counts",
     "Encoded",
     "Encoder",
-    "Packing",
     "Rows",
     "blanks",
     "code_at",
@@ -208,31 +207,6 @@ def blanks(codes: Sequence[int], numbers: Sequence[int]) -> list[tuple[slice, by
     return [(slice(at, at + len(blank)), blank) for at, blank in runs]
 
 
-class Packing:
-    """A copy of an attempt that is encoded, `packed`, whose columns can be changed."""
-
-    __slots__ = ("packed",)
-
-    def __init__(self, packed: bytes | bytearray) -> None:
-        self.packed = bytearray(packed)
-
-    def begin(self, at: int) -> None:
-        """It began then, in microseconds since 1970."""
-        set_begin(self.packed, 0, at)
-
-    def end(self, at: int, outcome: int, reason: int, duration: float) -> None:
-        """Its outcome was known then, that, its reason, how long it took (seconds)."""
-        _set_end(self.packed, _ENDED_AT, at, outcome, reason, duration)
-
-    def number(self, place: int, value: float = _NAN) -> None:
-        """One of RAW_NUMBERS, by its place; missing if none is told."""
-        set_number(self.packed, number_at(place), value)
-
-    def code(self, place: int, code: int = -1) -> None:
-        """One of RAW_CODES, by its place; missing if none is told."""
-        set_code(self.packed, code_at(place), code)
-
-
 @dataclass(frozen=True)
 class Counts:
     """What an Encoder is fitted on. Counts of the pieces of a table add up to those of the table.
@@ -357,9 +331,9 @@ class Encoder:
 
     def ended(self, one: Encoded, fields: Fields) -> Encoded:
         """An attempt that was encoded before it ended, with what `fields` tell of its end."""
-        duration, packing = fields.get("duration_s"), Packing(one.packed)
-        packing.end(*self._end_of(fields), _NAN if duration is None else duration)
-        return Encoded(one.created, packing.packed, one.slots, one.own)
+        duration, packed = fields.get("duration_s"), bytearray(one.packed)
+        _set_end(packed, _ENDED_AT, *self._end_of(fields), _NAN if duration is None else duration)
+        return Encoded(one.created, packed, one.slots, one.own)
 
     def _end_of(self, fields: Fields) -> tuple[int, int, int]:
         get = fields.get

@@ -12,15 +12,13 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from features.allowed import COUNTRY_COLUMNS, RANGES, VOCABULARIES, Range
+from features.allowed import COUNTRY_COLUMNS, VOCABULARIES
 from features.columns import Column
 from features.places import countries, currencies
-from serving.values import LEAST_CARD_NUMBER, LONGEST_WAIT_S, MOST_NUMBER
+from serving.values import plain_bounds, range_of
 
 __all__ = ["Part", "Parts", "PlainDecoder", "is_text"]
 
-_ANY = Range(-MOST_NUMBER, MOST_NUMBER)
-_RANGES = {**RANGES, "wait_s": Range(0, LONGEST_WAIT_S)}
 _TEXTS = {"string", "category", "timestamp"}
 _fields = msgspec.to_builtins
 
@@ -116,9 +114,6 @@ def _type(column: Column) -> Any:
     if column.type == "bool":
         return bool
     kind: type[int] | type[float] = int if column.type == "int64" else float
-    within = _RANGES.get(column.name, _ANY)
-    low = max(within.low, 1 - LEAST_CARD_NUMBER)
-    high = min(within.high if within.high is not None else MOST_NUMBER, LEAST_CARD_NUMBER - 1)
-    if within.above_low:
-        return Annotated[kind, msgspec.Meta(gt=kind(low), le=kind(high))]
-    return Annotated[kind, msgspec.Meta(ge=kind(low), le=kind(high))]
+    within = range_of(column)
+    low, high = map(kind, plain_bounds(within))
+    return Annotated[kind, msgspec.Meta(gt=low, le=high) if within.above_low else msgspec.Meta(ge=low, le=high)]

@@ -29,7 +29,6 @@ from serving.values import (
     hides_card_number,
     names_security_code,
     text_reader,
-    wait_reader,
 )
 
 __all__ = [
@@ -107,7 +106,7 @@ class RequestReader:
         self._candidate: dict[str, Field] = {
             "candidate_id": Field(text_reader(LENGTHS["string"]), {None}),  # a checkout has few, and sends them again
             **{name: before[name] for name in CANDIDATE_COLUMNS},
-            "wait_s": Field(wait_reader(), None),
+            "wait_s": field_of(_OWN_OF_CANDIDATES["wait_s"]),
         }
         self._required = dict.fromkeys(column.name for column in every if column.required).keys()
         self._required_earlier = dict.fromkeys(name for name in self._required if name not in SHARED).keys()

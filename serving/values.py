@@ -36,9 +36,10 @@ __all__ = [
     "field_of",
     "hides_card_number",
     "names_security_code",
+    "plain_bounds",
+    "range_of",
     "reader_of",
     "text_reader",
-    "wait_reader",
 ]
 
 CARD_NUMBER = "no card number, here or anywhere"
@@ -78,6 +79,7 @@ LEAST_CARD_NUMBER = 1e12
 """Of 13 digits."""
 
 LONGEST_WAIT_S = 90 * 86_400
+_RANGES = {**RANGES, "wait_s": Range(0, LONGEST_WAIT_S)}
 LONGEST_ISSUER_DIGITS = 8
 
 
@@ -164,12 +166,23 @@ def _code(known: Callable[[str], bool], spoken: str) -> Reader:
     return read
 
 
+def range_of(column: Column) -> Range:
+    """Where a column's numbers lie, a candidate's wait among them."""
+    return _RANGES.get(column.name, _ANY)
+
+
+def plain_bounds(within: Range) -> tuple[float, float]:
+    """The lowest and the highest number of a range that cannot be a card's."""
+    high = within.high if within.high is not None else MOST_NUMBER
+    return max(within.low, 1 - LEAST_CARD_NUMBER), min(high, LEAST_CARD_NUMBER - 1)
+
+
 def _number(within: Range, *, whole: bool) -> Reader:
     spoken = f"{'a whole number' if whole else 'a finite number'}{'' if within == _ANY else f', {within}'}"
     low, high, above_low = within.low, within.high if within.high is not None else MOST_NUMBER, within.above_low
     convert: Callable[[Any], int | float] = int if whole else float
     usual = int if whole else float
-    least, most = max(low, 1 - LEAST_CARD_NUMBER), min(high, LEAST_CARD_NUMBER - 1)
+    least, most = plain_bounds(within)
 
     def read(value: Any) -> int | float:
         kind = type(value)
@@ -224,11 +237,6 @@ def _pseudonym(value: Any) -> Any:
     return text
 
 
-def wait_reader() -> Reader:
-    """Reads how long to wait, in seconds."""
-    return _number(Range(0, LONGEST_WAIT_S), whole=False)
-
-
 def field_of(column: Column) -> Field:
     """How a column is read; see `reader_of`."""
     repeats = column.type == "category" or column.name in VOCABULARIES or column.name in {*COUNTRY_COLUMNS, "currency"}
@@ -253,4 +261,4 @@ def reader_of(column: Column) -> Reader:
         return _truth
     if column.type == "timestamp":
         return _time
-    return _number(RANGES.get(column.name, _ANY), whole=column.type == "int64")
+    return _number(range_of(column), whole=column.type == "int64")

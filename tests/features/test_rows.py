@@ -5,11 +5,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from features.columns import columns
+from features.columns import OUTCOMES, columns
 from features.definitions import EVIDENCE_CODES, KEYS, RAW_CODES, RAW_NUMBERS, feature_names
 from features.history import History, features_in_passing, features_of_request
 from features.kernel import N_FEATURES, PENDING, unpack
-from features.rows import MAX_CATEGORIES, Encoder, Packing, packed_rows, slot_names
+from features.rows import (
+    MAX_CATEGORIES,
+    Encoder,
+    blanks,
+    code_at,
+    number_at,
+    packed_rows,
+    set_begin,
+    set_code,
+    set_number,
+    slot_names,
+)
 
 REQUIRED = {"attempt_id", "payment_id", "created_at", "amount_minor", "currency", "country", "method"}
 BARE = {"created_at": 1_770_000_000_000_000, "amount_minor": 100, "currency": "KRW", "country": "KR", "method": "card"}
@@ -107,23 +118,24 @@ def test_a_value_of_another_kind_than_its_column_s_is_an_error_that_callers_know
 
 def test_columns_of_a_packed_attempt_can_be_changed(encoder):
     plain = encoder.encode(BARE)
-    packing = Packing(plain.packed)
-    packing.begin(7)
-    packing.end(9, 4, 2, 1.5)
+    packed = bytearray(plain.packed)
+    set_begin(packed, 0, 7)
     for place in range(len(RAW_NUMBERS)):
-        packing.number(place, place + 0.5)
+        set_number(packed, number_at(place), place + 0.5)
     for place in range(len(RAW_CODES)):
-        packing.code(place, place + 3)
-    changed, before = arrays([replace(plain, packed=packing.packed)]), arrays([plain])
-    assert [changed[name].tolist() for name in ARRAYS[:5]] == [[7], [9], [4], [2], [1.5]]
+        set_code(packed, code_at(place), place + 3)
+    ended = encoder.ended(replace(plain, packed=packed), {"resolved_at": 9, "outcome": OUTCOMES[4], "duration_s": 1.5})
+    changed, before = arrays([ended]), arrays([plain])
+    assert [changed[name].tolist() for name in ARRAYS[:5]] == [[7], [9], [4], [-1], [1.5]]
     assert changed["numbers"][0].tolist() == [place + 0.5 for place in range(len(RAW_NUMBERS))]
     assert changed["codes"][0].tolist() == [place + 3 for place in range(len(RAW_CODES))]
     assert (changed["reference"] == before["reference"]).all()
-    packing.number(2)
-    packing.code(2)
-    gone = arrays([replace(plain, packed=packing.packed)])
-    assert np.isnan(gone["numbers"][0, 2])
-    assert gone["codes"][0, 2] == -1
+    for where, missing in blanks([2, 3, 5], [2]):
+        packed[where] = missing
+    gone = arrays([replace(plain, packed=packed)])
+    assert np.flatnonzero(np.isnan(gone["numbers"][0])).tolist() == [2]
+    assert np.flatnonzero(gone["codes"][0] == -1).tolist() == [2, 3, 5]
+    assert len(blanks([2, 3, 5], [2])) == 3  # what stands together goes together
 
 
 def test_in_a_table_an_attempt_follows_the_one_of_its_payment_that_began_before(as_table, encoder):
