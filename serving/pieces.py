@@ -34,7 +34,7 @@ def pieces(body: bytes, most: int, wanted: str) -> Sequence[Any] | None:
         return None
     try:
         found: Sequence[Any] = _split(body)
-    except (ValueError, RecursionError):
+    except (msgspec.DecodeError, RecursionError):
         if len(body) > MOST_PIECE_BYTES:
             raise malformed() from None
         found = parse_json(body)  # NaN somewhere: who reads it says where

@@ -62,11 +62,12 @@ def test_trees_too_many_to_be_counted_in_two_bytes_score_as_others_do(trees, mon
     np.testing.assert_array_equal(large.few(data[:40]), booster.few(data[:40]), strict=True)
 
 
-def test_trees_that_would_take_more_memory_than_any_merchant_needs_are_refused(heads, monkeypatch):
+@pytest.mark.parametrize("limit", ["_MOST_WORDS", "_MOST_CODES"])
+def test_trees_that_would_take_more_memory_than_any_merchant_needs_are_refused(heads, monkeypatch, limit):
     text = heads["success"].text
     assert Booster(text).in_order[3].nbytes > 8  # some of them ask about codes
-    monkeypatch.setattr(questions, "_MOST_WORDS", 1)
-    with pytest.raises(ArtifactMismatch):
+    monkeypatch.setattr(questions, limit, 1)
+    with pytest.raises(ArtifactMismatch, match="too many codes"):
         Booster(text)
 
 

@@ -50,6 +50,14 @@ def test_the_time_is_utc_with_its_fraction():
     assert (lines(out)[0]["time"], lines(out)[0]["ms"]) == ("2026-01-06T11:46:40.250000Z", 1.235)
 
 
+def test_a_time_just_before_a_second_is_that_second():
+    out = StringIO()
+    log = AccessLog(out)
+    log.note(ENTRY._replace(at=1_767_700_000.9999998))
+    log.flush()
+    assert lines(out)[0]["time"] == "2026-01-06T11:46:41.000000Z"
+
+
 @pytest.mark.parametrize(("share", "written"), [(1.0, 100), (0.25, 25), (0.01, 1), (0.0, 0)])
 def test_a_share_of_the_requests_is_written_evenly(share, written):
     out = StringIO()
