@@ -186,9 +186,10 @@ def _checked_files(folder: Path) -> dict[str, Any]:
         raise ArtifactMismatch(f"{path}: no manifest of a model ({type(error).__name__})") from error
     if format_ != FORMAT:
         raise ArtifactMismatch(f"{path}: format {format_!r}, this code reads {FORMAT}; train again")
+    root = folder.resolve()
     for name, size, sha256 in listed:
         file = folder / name
-        if not file.is_file() or not _is_in(file, name, folder):
+        if not file.is_file() or not _is_in(root, name):
             raise ArtifactMismatch(f"{folder}: {name!r} is in the manifest and not in the folder")
         there = file.stat().st_size
         if there != size:
@@ -203,9 +204,9 @@ def _checked_files(folder: Path) -> dict[str, Any]:
     return {**files, "manifest": manifest}
 
 
-def _is_in(file: Path, name: str, folder: Path) -> bool:
-    """Whether a name leads into the folder, by no link on the way."""
-    there, root = file.resolve(), folder.resolve()
+def _is_in(root: Path, name: str) -> bool:
+    """Whether a name leads into a folder, by no link on the way; the folder is given as it is without links."""
+    there = (root / name).resolve()
     return there.is_relative_to(root) and there == root / name
 
 

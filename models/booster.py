@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, TypeVar
 
 import msgspec
@@ -37,7 +38,7 @@ class Booster:
 
     `places` are the matrix columns that the trees' features are in; without it, they are all the matrix has. Scores are raw:
     log-odds for two classes, log-weights for more. Raises ArtifactMismatch if the text is no model, or one of another number
-    of features. Any number of threads may score at once.
+    of features; scoring does, before the first row, if they ask about too many codes. Any number of threads may score at once.
     """
 
     def __init__(self, text: str, places: Sequence[int] | None = None) -> None:
@@ -50,7 +51,7 @@ class Booster:
             self.places = np.arange(self.columns) if places is None else np.array(places, np.int64)
             trees = [_lines(block) for block in blocks] if "average_output" not in head.splitlines() else []
             self.iterations, left = divmod(len(trees), self.classes)
-            self._ask(_questions(trees, self.places, self.classes))
+            self.questions = _questions(trees, self.places, self.classes)
         except (ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError):
             raise ArtifactMismatch(_NO_TREES) from None
         if left or not self.iterations:
@@ -63,13 +64,16 @@ class Booster:
         self.places = np.unique(np.concatenate([one.places for one in boosters]))
         self.columns = len(self.places)
         self.classes, self.iterations = sum(one.classes for one in boosters), max(one.iterations for one in boosters)
-        self._ask(joined([one.questions for one in boosters]))
+        self.questions = joined([one.questions for one in boosters])
         return self
 
-    def _ask(self, questions: Questions) -> None:
-        self.questions = questions
-        self.in_order = sorted_out(questions)
-        """What compiled code takes between the rows and the scores (see `sorted_out`)."""
+    @cached_property
+    def in_order(self) -> tuple[Array, ...]:
+        """What compiled code takes between the rows and the scores (see `sorted_out`).
+
+        Sorted out when it is first wanted: of heads that are asked together, only that of all is.
+        """
+        return sorted_out(self.questions)
 
     def few(self, matrix: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """Raw scores of a few rows, shape (n, n_classes): the way of a request. `matrix` is float32, and has the places."""

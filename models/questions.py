@@ -194,24 +194,26 @@ def _outside(told: Questions, codes: Array, first: int) -> tuple[Array, Array]:
     for place in np.unique(told.place[codes]).tolist():
         mine = codes[told.place[codes] == place]
         asked, which = np.unique(told.asked[mine], return_inverse=True)
-        named = 1 + max(_highest(told.words[start : start + n]) for _, start, n in told.sets[asked].tolist())
+        sets, word, at = _words_of(told.sets[asked], told.words)
+        named = 1 + int((32 * at + np.frexp(word)[1] - 1)[word > 0].max(initial=-1))  # one more than the highest bit
         wide = -(-len(mine) // 64)
         words += (named + 1) * wide
         if named > _MOST_CODES or words > _MOST_WORDS:
             raise ArtifactMismatch("the trees ask about too many codes, or too often")
-        within = np.zeros((len(asked), named + 1), np.bool_)
-        for row, (_, start, n) in zip(within, told.sets[asked].tolist(), strict=True):
-            bits = np.unpackbits(told.words[start : start + n].astype("<u4").view(np.uint8), bitorder="little")
-            row[:named] = np.pad(bits[:named], (0, max(named - len(bits), 0)))
+        there = np.zeros((len(asked), 1 + named // 32), "<u4")
+        there[sets[word > 0], at[word > 0]] = word[word > 0]
+        within = np.unpackbits(there.view(np.uint8), axis=1, count=named + 1, bitorder="little")
         bits = np.zeros((named + 1, wide * 64), np.bool_)
-        bits[:, : len(mine)] = ~within[which].T
+        bits[:, : len(mine)] = 1 - within[which].T
         columns.append((place, first, wide, words - (named + 1) * wide, named))
         parts.append(np.packbits(bits, axis=1, bitorder="little").view("<u8").ravel())
         first += len(mine)
     return np.array(columns, U64).reshape(-1, 5), np.concatenate([*parts, np.zeros(0, U64)]).astype(U64)
 
 
-def _highest(words: Array) -> int:
-    """The highest bit of some words that is 1; −1 where none is."""
-    there = np.flatnonzero(words)
-    return 32 * int(there[-1]) + int(words[there[-1]]).bit_length() - 1 if len(there) else -1
+def _words_of(sets: Array, words: Array) -> tuple[Array, Array, Array]:
+    """The words of all sets, one set's after another's: for each, which set it is of, itself, and which of the set's it is."""
+    counts = sets[:, 2]
+    of_set = np.repeat(np.arange(len(sets)), counts)
+    at = np.arange(len(of_set)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return of_set, words[sets[of_set, 1] + at], at

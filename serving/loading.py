@@ -18,6 +18,7 @@ from models.policies import Policy
 from models.rules import RuleBook
 from models.value import Worth
 from serving.found import DEFAULT_STORE, Located
+from serving.imports import importing_without
 from serving.settings import NO_MODEL, NO_SECRET, ServiceSettings
 from serving.state import OnlineState
 
@@ -86,15 +87,11 @@ def locate(settings: ServiceSettings, environment: Mapping[str, str]) -> Located
 
 
 def _import_numba() -> None:
-    """Without SciPy's linear algebra, which numba would import to see whether it is there: a fifth of a second, for nothing."""
-    unwanted = "scipy.linalg"
-    if unwanted in sys.modules or "numba.np.arraymath" in sys.modules:
-        return
-    sys.modules[unwanted] = None  # type: ignore[assignment]  # Python's way to say that a module is not to be had
-    try:
-        importlib.import_module("numba.np.arraymath")
-    finally:
-        del sys.modules[unwanted]
+    """Without SciPy's linear algebra and cffi, which numba would import to see whether they are there: for nothing."""
+    if "numba.np.arraymath" not in sys.modules:
+        with importing_without("scipy.linalg", "cffi"):
+            importlib.import_module("numba.np.arraymath")
+            importlib.import_module("numba.core.typing.cffi_utils")
 
 
 def get_ready() -> None:

@@ -20,6 +20,7 @@ from serving.values import plain_bounds, range_of
 __all__ = ["Part", "Parts", "PlainDecoder", "is_text"]
 
 _TEXTS = {"string", "category", "timestamp"}
+_NULL = b"null"
 _fields = msgspec.to_builtins
 
 
@@ -31,12 +32,15 @@ class Part(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """The parts of a request, each as the fields that were given, in the order of its columns; those with null left out."""
+    """The parts of a request, each as the fields that were given, in the order of its columns; those with null left out.
+
+    `candidates` is their JSON, to be decoded where it has not been seen before; None where there are none.
+    """
 
     attempt: dict[str, Any]
     evidence: dict[str, Any] | None
     previous: list[dict[str, Any]]
-    candidates: list[dict[str, Any]] | None
+    candidates: bytes | None
 
 
 class PlainDecoder:
@@ -56,10 +60,11 @@ class PlainDecoder:
             ("attempt", _struct("Attempt", attempt)),
             ("evidence", _struct("Evidence", evidence) | None, None),
             ("previous", _array(_struct("Previous", previous), most_previous), None),
-            ("candidates", _array(_struct("Candidate", candidate), most_candidates), None),
+            ("candidates", msgspec.Raw, msgspec.Raw(_NULL)),
         ]
         request = msgspec.defstruct("Request", parts, forbid_unknown_fields=True, gc=False)
         self._decode = msgspec.json.Decoder(request).decode
+        self._decode_candidates = msgspec.json.Decoder(_array(_struct("Candidate", candidate), most_candidates)).decode
 
     def decode(self, body: bytes) -> Parts | None:
         """The parts of a request; None where anything about it is not plain, and may yet be right."""
@@ -71,8 +76,16 @@ class PlainDecoder:
             _fields(told.attempt),
             _fields(told.evidence) if told.evidence is not None else None,
             [_fields(one) for one in told.previous or ()],
-            [_fields(one) for one in told.candidates] if told.candidates is not None else None,
+            candidates if (candidates := bytes(told.candidates)) != _NULL else None,
         )
+
+    def candidates(self, body: bytes) -> list[dict[str, Any]] | None:
+        """Candidates from their JSON, which is not null; None where anything about them is not plain."""
+        try:
+            told: Any = self._decode_candidates(body)
+        except ValueError:
+            return None
+        return [_fields(one) for one in told]
 
 
 def is_text(column: Column) -> bool:

@@ -67,6 +67,7 @@ _OWN_OF_CANDIDATES = {
 }
 _SPEAKABLE = re.compile(r"[A-Za-z_][A-Za-z_0-9]{0,39}")
 _MOST_KEY_DIGITS = 5
+_MOST_LISTS, _MOST_LIST_BYTES = 256, 4_096  # lists of candidates that are kept
 
 
 class RequestFaults:
@@ -111,6 +112,7 @@ class RequestReader:
         self._required = dict.fromkeys(column.name for column in every if column.required).keys()
         self._required_earlier = dict.fromkeys(name for name in self._required if name not in SHARED).keys()
         self._columns = {column.name: column for column in every} | _OWN_OF_CANDIDATES
+        self._lists: dict[bytes, tuple[dict[str, Any], ...]] = {}  # of candidates, by their JSON
         texts = {name for name, column in self._columns.items() if is_text(column)}
         self._texts_of = tuple(
             _Texts.of({name: field for name, field in fields.items() if name in texts})
@@ -141,7 +143,7 @@ class RequestReader:
         parts, faults = self._decoder.decode(body), RequestFaults()
         if parts is None:
             return None
-        of_attempt, of_evidence, of_previous, of_candidates = self._texts_of
+        of_attempt, of_evidence, of_previous, _ = self._texts_of
         latest, attempt, evidence = now + AHEAD, parts.attempt, parts.evidence
         try:
             of_attempt.read(attempt, latest)
@@ -149,15 +151,35 @@ class RequestReader:
                 of_evidence.read(evidence, latest)
             for past in parts.previous:
                 of_previous.read(past, latest)
-            for candidate in parts.candidates or ():
-                of_candidates.read(candidate, latest)
+            candidates = self._named(parts.candidates) if parts.candidates is not None else None
         except Unwanted:
             return None
         if evidence is not None:
             ends_after_start(attempt, evidence, "", faults)
         previous = self._follow(parts.previous, attempt, "", now, faults)
-        candidates = _told_apart(parts.candidates, "", faults) if parts.candidates is not None else None
         return ScoreRequest(attempt, evidence, tuple(previous), candidates) if not faults.found else None
+
+    def _named(self, body: bytes) -> tuple[dict[str, Any], ...]:
+        """Candidates from their JSON, if it is plainly right; a checkout has few lists of them, and sends them again.
+
+        One list serves many requests: it is never changed. Raises Unwanted where it is not plain.
+        """
+        known = self._lists.get(body)
+        if known is not None:
+            return known
+        read, faults, texts = self._decoder.candidates(body), RequestFaults(), self._texts_of[-1]
+        if read is None:
+            raise Unwanted
+        for candidate in read:
+            texts.read(candidate, 0)
+        known = _told_apart(read, "", faults)
+        if faults.found:
+            raise Unwanted
+        if len(body) <= _MOST_LIST_BYTES:
+            if len(self._lists) >= _MOST_LISTS:
+                self._lists.clear()
+            self._lists[body] = known
+        return known
 
     def read(self, raw: Any, *, now: int) -> ScoreRequest:
         """One request. `now` is in microseconds since 1970, UTC. Raises BadInput with every fault."""

@@ -11,6 +11,7 @@ import sys
 from contextlib import redirect_stdout
 
 from serving.found import MODEL_URI
+from serving.imports import import_mlflow
 
 __all__ = ["main", "resolve"]
 
@@ -20,12 +21,12 @@ def resolve(uri: str) -> dict[str, str] | None:
 
     Raises ValueError for another form, and MLflow's errors where the registry cannot be asked.
     """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
     told = MODEL_URI.fullmatch(uri)
     if told is None:
         raise ValueError("a model URI is models:/NAME@ALIAS or models:/NAME/VERSION")
+    mlflow = import_mlflow()
+    from mlflow.exceptions import MlflowException
+
     name, version = told["name"], told["version"]
     try:
         if version is None:

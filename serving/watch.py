@@ -23,6 +23,7 @@ from typing import Any, Protocol
 
 from features.errors import BadInput
 from serving.found import DEFAULT_STORE, FOUND, MODEL_URI, MOST_BYTES, read_found
+from serving.imports import import_mlflow
 
 __all__ = ["Registry", "TooLarge", "Watch", "main"]
 
@@ -49,7 +50,7 @@ class _MLflow:
     """MLflow's own client."""
 
     def version(self, name: str, alias: str) -> str | None:
-        import mlflow
+        mlflow = import_mlflow()
         from mlflow.exceptions import MlflowException
 
         try:
@@ -60,7 +61,7 @@ class _MLflow:
             raise
 
     def download(self, name: str, version: str, into: Path) -> None:
-        import mlflow
+        mlflow = import_mlflow()
         from mlflow.exceptions import MlflowException
 
         uri = f"models:/{name}/{version}"

@@ -215,11 +215,28 @@ def test_compiled_code_is_imported_with_a_model_and_never_without():
     assert "numba" not in imported("import serving.loading, models.engine, models.grounds")
 
 
-def test_numba_comes_without_scipys_linear_algebra_which_may_be_imported_later():
-    without = imported("from serving.loading import _import_numba; _import_numba()")
+@pytest.mark.parametrize("unwanted", ["scipy.linalg", "cffi"])
+def test_numba_comes_without_what_it_only_looks_for_and_that_may_be_imported_later(unwanted):
+    without = imported("from serving.loading import get_ready; get_ready()")
     assert "numba.np.arraymath" in without
-    assert "scipy.linalg" not in without
-    assert "scipy.linalg" in imported("from serving.loading import _import_numba; _import_numba(); import scipy.linalg")
+    assert unwanted not in without
+    assert unwanted in imported(f"from serving.loading import get_ready; get_ready(); import {unwanted}")
+
+
+def test_mlflow_comes_without_what_asking_a_registry_does_not_take_and_that_may_be_imported_later(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody is asked yet
+    ask = "from serving.imports import import_mlflow; import_mlflow().MlflowClient()"
+    tables = {"numpy", "pandas", "scipy"}
+    assert "mlflow" in imported(ask)
+    assert not imported(ask) & tables
+    assert imported(f"{ask}; import pandas, scipy") >= tables
+
+
+def test_mlflow_comes_as_a_whole_where_it_does_not_come_without(tmp_path, monkeypatch):
+    (tmp_path / "mlflow.py").write_text("import numpy\nMlflowClient = object\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = imported("from serving.imports import import_mlflow; import_mlflow().MlflowClient()")
+    assert {"mlflow", "numpy"} <= found
 
 
 def test_a_log_that_is_as_it_should_be_is_seen_without_sqlalchemy(tmp_path):

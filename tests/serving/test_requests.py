@@ -408,6 +408,37 @@ def test_what_is_not_right_is_not_plain(now, changed):
     assert either_way(PLAIN | changed, now) == (None, None)
 
 
+def test_candidates_that_come_again_are_read_once(now):
+    again = RequestReader()
+    first, second = (either_way(PLAIN, now, again)[0] for _ in range(2))
+    assert second == first
+    assert second.candidates is first.candidates
+    other = PLAIN | {"candidates": [{"candidate_id": "c1", "method": "wallet"}]}
+    assert either_way(other, now, again)[0].candidates[0]["method"] == "wallet"
+
+
+@pytest.mark.parametrize("refused", [{"candidate_id": "c1"}, {"candidate_id": PAN, "method": "card"}, 7, None])
+def test_candidates_that_are_not_plain_are_not_kept(refused, now):
+    again = RequestReader()
+    for _ in range(2):
+        plain, slowly = either_way(PLAIN | {"candidates": [refused]}, now, again)
+        assert plain is slowly is None
+    assert not again._lists
+
+
+def test_no_more_candidates_are_kept_than_have_a_place(monkeypatch, now):
+    monkeypatch.setattr("serving.requests._MOST_LISTS", 4)
+    again = RequestReader()
+    for i in range(9):
+        named = [{"candidate_id": f"c{i}", "method": "card"}]
+        assert either_way(PLAIN | {"candidates": named}, now, again)[0].candidates[0]["candidate_id"] == f"c{i}"
+        assert 0 < len(again._lists) <= 4
+    monkeypatch.setattr("serving.requests._MOST_LIST_BYTES", 8)
+    large = RequestReader()
+    assert either_way(PLAIN, now, large)[0] is not None
+    assert not large._lists
+
+
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"null", b"{", b"\xff", b'{"attempt":{"issuer":"caf\xe9"}}', b'{"attempt":NaN}', b"[" * 10_000]
 )
