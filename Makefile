@@ -75,6 +75,6 @@ $(READY): constraints.txt pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r constraints.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@echo "setup: compiling kernels"
-	@$(BIN)/python -c 'from features.fingerprint import fingerprint; fingerprint()'
+	@$(BIN)/python -c 'from models.nothing import of_nothing; of_nothing()'
 	@$(BIN)/python -c 'from training.simulator import simulate; simulate(10, seed=1)'
 	@touch $(READY)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,6 +75,30 @@ def test_the_bento_pins_its_packages_with_hashes(bento):
     ours = (DEPLOY / "requirements.txt").read_text(encoding="utf-8")
     assert hashes(ours) - hashes(pinned) == set()
     assert "libgomp1" in (bento / "env" / "docker" / "Dockerfile").read_text(encoding="utf-8")
+
+
+MISSES = """
+import features.kernel, models.kernel, models.questions
+from models.nothing import of_nothing
+of_nothing()
+compiled = [one for m in (features.kernel, models.kernel, models.questions) for one in vars(m).values() if hasattr(one, "stats")]
+print(sum(sum(one.stats.cache_hits.values()) for one in compiled), sum(sum(one.stats.cache_misses.values()) for one in compiled))
+"""
+
+
+def test_an_image_has_compiled_what_a_first_start_would(bento, tmp_path):
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^RUN (.+)$", dockerfile, re.MULTILINE)
+    shutil.copytree(bento / "src", tmp_path / "src")
+    here = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "NUMBA_CACHE_DIR"}}
+    here["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), here["PATH"]])
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, env=here, check=True)
+    started = subprocess.run(
+        [sys.executable, "-c", MISSES], cwd=tmp_path / "src", env=here, capture_output=True, text=True, check=True
+    )
+    hits, misses = map(int, started.stdout.split())
+    assert hits > 5
+    assert misses == 0
 
 
 def hashes(text):
