@@ -59,8 +59,8 @@ clean:  ## remove .venv and everything built; mlflow.db and mlruns stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv installs many times faster than pip; pip installs it, by the same hashes. The last two lines run each compiled
-# kernel once: numba keeps the machine code, and no command waits for its compiler afterwards.
+# uv installs many times faster than pip; pip installs it, by the same hashes. The last two lines run what is
+# compiled to serve and to simulate: numba keeps the machine code, and no start waits for its compiler afterwards.
 $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "setup: want Python 3.11 or later as '$(PYTHON)'; name another by: make PYTHON=python3.12" >&2; exit 1; }

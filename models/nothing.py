@@ -15,6 +15,10 @@ from models.predictor import Predictor
 
 __all__ = ["of_nothing"]
 
+_ENDED = {
+    "created_at": 0, "resolved_at": 1, "outcome": "success", "amount_minor": 1, "currency": "EUR", "country": "DE",
+    "method": "card",
+}  # fmt: skip
 _TREE = "\nTree={}\nnum_leaves=1\nleaf_value=0\n"
 
 
@@ -26,6 +30,7 @@ def of_nothing() -> Predictor:
     model = OutcomeModel(heads[0], tuple(heads[1:]), _head(CATEGORIES), (0.25, 0.25, 0.25, 0.25), Blend(0.0, 0.5, 0.5))
     predictor = Predictor(encoder, model, History(), {})
     predictor.warm()
+    History().record(encoder.from_ended([_ENDED]))
     return predictor
 
 

@@ -21,6 +21,7 @@ __all__ = ["Part", "Parts", "PlainDecoder", "is_text"]
 
 _TEXTS = {"string", "category", "timestamp"}
 _NULL = b"null"
+_NOT_PLAIN = (ValueError, RecursionError)  # no request, or no JSON, or no UTF-8, or too deep
 _fields = msgspec.to_builtins
 
 
@@ -68,9 +69,11 @@ class PlainDecoder:
 
     def decode(self, body: bytes) -> Parts | None:
         """The parts of a request; None where anything about it is not plain, and may yet be right."""
+        if body.count(b'"candidates"') > 1:  # the last of them would be decoded, and the others skipped
+            return None
         try:
             told: Any = self._decode(body)
-        except ValueError:  # no request, or no JSON, or no UTF-8, of which each is told by another kind
+        except _NOT_PLAIN:
             return None
         return Parts(
             _fields(told.attempt),
@@ -83,7 +86,7 @@ class PlainDecoder:
         """Candidates from their JSON, which is not null; None where anything about them is not plain."""
         try:
             told: Any = self._decode_candidates(body)
-        except ValueError:
+        except _NOT_PLAIN:
             return None
         return [_fields(one) for one in told]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence
 from functools import cached_property
+from hashlib import blake2b
 from operator import contains
 from typing import Any, NamedTuple
 
@@ -112,7 +113,7 @@ class RequestReader:
         self._required = dict.fromkeys(column.name for column in every if column.required).keys()
         self._required_earlier = dict.fromkeys(name for name in self._required if name not in SHARED).keys()
         self._columns = {column.name: column for column in every} | _OWN_OF_CANDIDATES
-        self._lists: dict[bytes, tuple[dict[str, Any], ...]] = {}  # of candidates, by their JSON
+        self._lists: dict[bytes, tuple[dict[str, Any], ...]] = {}  # of candidates, by a hash of their JSON
         texts = {name for name, column in self._columns.items() if is_text(column)}
         self._texts_of = tuple(
             _Texts.of({name: field for name, field in fields.items() if name in texts})
@@ -164,7 +165,8 @@ class RequestReader:
 
         One list serves many requests: it is never changed. Raises Unwanted where it is not plain.
         """
-        known = self._lists.get(body)
+        name = blake2b(body, digest_size=16).digest()  # nothing is kept that a name given twice would hide
+        known = self._lists.get(name)
         if known is not None:
             return known
         read, faults, texts = self._decoder.candidates(body), RequestFaults(), self._texts_of[-1]
@@ -177,8 +179,8 @@ class RequestReader:
             raise Unwanted
         if len(body) <= _MOST_LIST_BYTES:
             if len(self._lists) >= _MOST_LISTS:
-                self._lists.clear()
-            self._lists[body] = known
+                del self._lists[next(iter(self._lists))]
+            self._lists[name] = known
         return known
 
     def read(self, raw: Any, *, now: int) -> ScoreRequest:

@@ -1,6 +1,6 @@
 """Watches the registry for all workers: `python -m serving.watch FOLDER SECONDS URI [EXPERIMENTS]`.
 
-A process of its own, so that no worker imports MLflow (170 MB and more than a second). It asks the registry which version each
+A process of its own, so that no worker imports MLflow (160 MB and more than a second). It asks the registry which version each
 URI stands for, downloads what is new into its folder, and writes what it found there (`serving/follow.py`); each time it has
 asked, it touches that file. It ends, and clears the folder, when its standard input does: with whoever started it.
 """

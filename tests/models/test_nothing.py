@@ -12,6 +12,7 @@ ATTEMPT = {"created_at": 1, "amount_minor": 1, "currency": "EUR", "country": "DE
 COMPILED = """
 import sys
 from pathlib import Path
+import numpy as np
 import features.kernel, models.kernel, models.questions
 from models.nothing import of_nothing
 from models.predictor import Predictor
@@ -25,9 +26,12 @@ def compiled():
 
 of_nothing()
 ready = compiled()
-Predictor.load(Path(sys.argv[1]))
+predictor = Predictor.load(Path(sys.argv[1]))
+ended = {"created_at": 5, "resolved_at": 9, "outcome": "bank_decline", "amount_minor": 1, "currency": "EUR", "country": "DE"}
+rows = predictor.encoder.from_ended([{**ended, "method": "card"}] * 3)
+predictor.history.enter(rows, np.arange(1, 3), predictor.history.keys_of(rows))
 wanted = {"features.kernel.ask", "features.kernel.gathered", "models.kernel.classes", "models.kernel.outcomes"}
-assert wanted | {"models.kernel.put_back"} <= ready.keys(), ready
+assert wanted | {"models.kernel.put_back", "features.kernel.record_all"} <= ready.keys(), ready
 print({name for name, many in compiled().items() if ready.get(name) != many} or "nothing more")
 """
 

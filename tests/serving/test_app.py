@@ -181,6 +181,14 @@ class TestErrors:
         roomy = App(Engine(None), ServiceSettings(most_body_bytes=1_000_000))
         problem(send(roomy, "POST", "/v1/score", body), 400, "malformed_json")
 
+    @pytest.mark.parametrize("deep", [b"[", b'{"a":'])
+    @pytest.mark.parametrize("many", [20, 990])
+    def test_candidates_that_go_deep_are_no_json(self, app, send, question, deep, many):
+        body = json.dumps({**question, "candidates": None}).encode()
+        assert send(app, "POST", "/v1/score", body).status_code == 200
+        body = body.replace(b'"candidates": null', b'"candidates": ' + deep * many)
+        problem(send(app, "POST", "/v1/score", body), 400, "malformed_json")
+
     @pytest.mark.parametrize("literal", [b"NaN", b"Infinity", b"-Infinity"])
     def test_a_number_that_json_does_not_have_is_pointed_at(self, app, send, question, literal):
         body = json.dumps(question).encode().replace(b"38000", literal)

@@ -223,20 +223,34 @@ def test_numba_comes_without_what_it_only_looks_for_and_that_may_be_imported_lat
     assert unwanted in imported(f"from serving.loading import get_ready; get_ready(); import {unwanted}")
 
 
-def test_mlflow_comes_without_what_asking_a_registry_does_not_take_and_that_may_be_imported_later(monkeypatch):
+def test_mlflow_comes_without_what_asking_a_registry_does_not_take(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody is asked yet
     ask = "from serving.imports import import_mlflow; import_mlflow().MlflowClient()"
     tables = {"numpy", "pandas", "scipy"}
     assert "mlflow" in imported(ask)
     assert not imported(ask) & tables
-    assert imported(f"{ask}; import pandas, scipy") >= tables
+    assert imported(f"{ask}; import numpy") & tables == {"numpy"}
 
 
 def test_mlflow_comes_as_a_whole_where_it_does_not_come_without(tmp_path, monkeypatch):
-    (tmp_path / "mlflow.py").write_text("import numpy\nMlflowClient = object\n")
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "__init__.py").write_text("import mlflow.types\nimport numpy\nMlflowClient = object\n")
+    (tmp_path / "mlflow" / "types.py").write_text("try: import numpy\nexcept ImportError: numpy = None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    found = imported("from serving.imports import import_mlflow; import_mlflow().MlflowClient()")
-    assert {"mlflow", "numpy"} <= found
+    found = imported("from serving.imports import import_mlflow; assert import_mlflow().types.numpy is not None")
+    assert {"mlflow", "mlflow.types", "numpy"} <= found
+
+
+def test_mlflow_comes_as_a_whole_where_a_store_of_others_takes_it(tmp_path, monkeypatch):
+    (tmp_path / "ours-1.dist-info").mkdir()
+    (tmp_path / "ours-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1\n")
+    (tmp_path / "ours-1.dist-info" / "entry_points.txt").write_text("[mlflow.artifact_repository]\nours = ours:Store\n")
+    (tmp_path / "ours.py").write_text("import numpy\nclass Store: pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    ask = "from serving.imports import import_mlflow; import_mlflow()"
+    known = "from mlflow.store.artifact.artifact_repository_registry import _artifact_repository_registry as known"
+    assert "ours" in imported(f"{ask}; {known}; assert 'ours' in known._registry")
 
 
 def test_a_log_that_is_as_it_should_be_is_seen_without_sqlalchemy(tmp_path):

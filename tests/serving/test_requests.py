@@ -432,7 +432,7 @@ def test_no_more_candidates_are_kept_than_have_a_place(monkeypatch, now):
     for i in range(9):
         named = [{"candidate_id": f"c{i}", "method": "card"}]
         assert either_way(PLAIN | {"candidates": named}, now, again)[0].candidates[0]["candidate_id"] == f"c{i}"
-        assert 0 < len(again._lists) <= 4
+        assert len(again._lists) == min(i + 1, 4)
     monkeypatch.setattr("serving.requests._MOST_LIST_BYTES", 8)
     large = RequestReader()
     assert either_way(PLAIN, now, large)[0] is not None
@@ -444,6 +444,24 @@ def test_no_more_candidates_are_kept_than_have_a_place(monkeypatch, now):
 )
 def test_what_is_no_request_is_not_plain(body, now):
     assert reader.read_plain(body, now=now) is None
+
+
+@pytest.mark.parametrize(
+    "named", [b"[" * 990, b'{"a":' * 990, b"[" * 990 + b"]" * 990, b'["\xff"]', b"[1e999]", b"[NaN]", b"{}", b"1"]
+)
+@pytest.mark.parametrize("more", [b"}", b',"candidates":[]}', b',"candidates":null}'])
+def test_what_are_no_candidates_are_not_plain(named, more, now):
+    attempt = json.dumps(PLAIN["attempt"]).encode()
+    assert reader.read_plain(b'{"attempt":' + attempt + b"}", now=now) is not None
+    assert reader.read_plain(b'{"attempt":' + attempt + b',"candidates":' + named + more, now=now) is None
+
+
+def test_a_card_number_that_a_name_given_twice_hides_is_not_kept(now):
+    again = RequestReader()
+    hidden = json.dumps(PLAIN).replace('"candidate_id": "c2"', f'"candidate_id": "{PAN}", "candidate_id": "c2"')
+    assert again.read_plain(hidden.encode(), now=now).candidates[1]["candidate_id"] == "c2"
+    assert len(again._lists) == 1
+    assert PAN not in repr(again._lists)
 
 
 def test_a_declared_column_may_have_any_name_and_is_plain(now):
