@@ -56,7 +56,7 @@ class _MLflow:
         try:
             return str(mlflow.MlflowClient().get_model_version_by_alias(name, alias).version)
         except MlflowException as error:
-            if error.error_code in _NONE_SUCH:
+            if _is_none_such(error):
                 return None
             raise
 
@@ -70,9 +70,16 @@ class _MLflow:
                 raise TooLarge
             mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(into))
         except MlflowException as error:
-            if error.error_code in _NONE_SUCH:
+            if _is_none_such(error):
                 raise LookupError from None
             raise
+
+
+def _is_none_such(error: Any) -> bool:
+    """Whether MLflow's error says that a registry has no such thing; of a store that MLflow does not know it says so, too."""
+    from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
+
+    return error.error_code in _NONE_SUCH and not isinstance(error, UnsupportedModelRegistryStoreURIException)
 
 
 def _size(listing: Callable[..., Any], uri: str) -> int:

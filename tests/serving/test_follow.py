@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -178,6 +179,14 @@ class TestWatch:
             watcher.look()
         assert len([path for path in place.iterdir() if path.is_dir()]) == 1 + watch._KEPT
         assert read_found(place).models[CHAMPION].folder.is_dir()
+
+    @pytest.mark.parametrize("uri", [CHAMPION, "models:/payrescue/9"])
+    def test_a_store_that_mlflow_does_not_know_is_no_registry_without_models(self, place, uri):
+        look = "Watch(Path(sys.argv[1]), sys.argv[2], None, 'nowhere://store').look()"
+        code = f"import sys; from pathlib import Path; from serving.watch import Watch; {look}"
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": "nowhere://store"}
+        subprocess.run([sys.executable, "-c", code, str(place), uri], env=environment, check=True, capture_output=True)
+        assert read_found(place) == Found({}, "UnsupportedModelRegistryStoreURIException")
 
     def test_a_store_that_is_not_there_is_neither_asked_nor_made(self, place, registry, tmp_path):
         registry.fails = AssertionError("asked")
