@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, repeat
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ __all__ = ["History", "features_in_passing", "features_of_request", "features_ov
 
 Array = npt.NDArray[Any]
 
-_NEW = 1 << 40  # beyond it are the places of what has no slot yet: there are fewer slots
-_ABSENT = repeat(_NEW)
+_NOWHERE = repeat(-1)
 _NEVER = kernel.PENDING
 _AT_ONCE = 250_000  # rows between two words on how far it is
 _SPARE = 1.5  # room that growing makes, so that the next names do not have everything copied again
@@ -177,23 +176,13 @@ class History:
 
         A name that has no slot has an empty one here.
         """
-        every = [*chain.from_iterable(names)]
-        get: Callable[[str | None, int], int] = self.slots.get  # type: ignore[assignment]  # None is no name of any
-        places = [*map(get, every, _ABSENT)]
-        new: dict[str | None, int] = {None: -1}
-        at = -1
-        for _ in range(places.count(_NEW)):
-            at = places.index(_NEW, at + 1)
-            places[at] = new.setdefault(every[at], _NEW + len(new))
-        different = {*places}
-        different.discard(-1)
-        n = len(different)
-        keys = np.empty(len(places), np.int32)
+        keys, numbered = _numbered(names)
+        n = len(numbered)
+        places = np.fromiter(map(self.slots.get, numbered, _NOWHERE), np.int64, n)
         sums = np.empty((n, kernel.PLANES, kernel.OUTCOME_SLOTS))
         times, streaks = np.empty(n, np.int64), np.empty(n, np.int32)
-        where = np.frombuffer(array("q", places), np.int64)
-        kernel.gathered(where, self.sums, self.times, self.streaks, keys, sums, times, streaks)
-        return Looked(keys.reshape(-1, len(KEYS)), sums, times, streaks)
+        kernel.gathered(places, self.sums, self.times, self.streaks, sums, times, streaks)
+        return Looked(keys, sums, times, streaks)
 
     def keys_of(self, rows: Rows) -> Array:
         """The slot of each row for each of KEYS, shape (n, 8), −1 for none; new slots for what is new."""
@@ -256,11 +245,17 @@ def looked_by_name(
     copies: Callable[[Collection[str]], tuple[Array, Array, Array]], names: Sequence[Sequence[str | None]]
 ) -> Looked:
     """What a past looks up that gives `copies` of slots by their names, as `History.look_up` does."""
+    keys, numbered = _numbered(names)
+    return Looked(keys, *copies([*numbered]))
+
+
+def _numbered(names: Sequence[Sequence[str | None]]) -> tuple[Array, dict[str, int]]:
+    """Which of the different names each row has under each of KEYS, shape (n, 8), −1 for None; and these, in order."""
     numbered: dict[str | None, int] = {None: -1}
     number = numbered.setdefault
     places = array("i", [number(name, len(numbered) - 1) for row in names for name in row])
-    sums, times, streaks = copies([name for name in numbered if name is not None])
-    return Looked(np.frombuffer(places, np.int32).reshape(-1, len(KEYS)), sums, times, streaks)
+    del numbered[None]
+    return np.frombuffer(places, np.int32).reshape(-1, len(KEYS)), numbered  # type: ignore[return-value]
 
 
 def features_of_request(encoded: Sequence[Encoded], past: Past, asked: int, *, entered: Collection[int] = ()) -> Array:

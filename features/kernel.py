@@ -351,34 +351,17 @@ def _not_known_yet(j, i, created, resolved, position):
 
 
 @njit(cache=True, nogil=True)  # other threads, which take up a model say, get a turn
-def gathered(places, sums, times, streaks, keys, some, at, in_a_row):
-    """Copy the slots at these places, each once, and say in `keys` where each is now, −1 for a place that is none.
-
-    Beyond the places that are there, each is one of an empty slot. There is room for as many as there are different ones.
-    """
-    size = 16
-    while size < 2 * len(places):
-        size *= 2
-    found, which, n = np.full(size, -1, np.int32), np.empty(len(at), np.int64), 0
-    for i in range(len(places)):
-        place = places[i]
-        if place < 0:
-            keys[i] = -1
-            continue
-        h = place & (size - 1)
-        while found[h] >= 0 and which[found[h]] != place:
-            h = (h + 1) & (size - 1)
-        if found[h] < 0:
-            found[h], which[n] = n, place
-            there = place < len(times)
-            at[n] = times[place] if there else 0
-            in_a_row[n] = streaks[place] if there else 0
-            # One by one: compiling a copy of a slice takes seconds, for its error's text
-            for plane in range(sums.shape[1]):
-                for o in range(sums.shape[2]):
-                    some[n, plane, o] = sums[place, plane, o] if there else 0.0
-            n += 1
-        keys[i] = found[h]
+def gathered(places, sums, times, streaks, some, at, in_a_row):
+    """Copy the slots at these places; an empty one for a place that is none, −1."""
+    for n in range(len(places)):
+        place = places[n]
+        there = place >= 0
+        at[n] = times[place] if there else 0
+        in_a_row[n] = streaks[place] if there else 0
+        # One by one: compiling a copy of a slice takes seconds, for its error's text
+        for plane in range(sums.shape[1]):
+            for o in range(sums.shape[2]):
+                some[n, plane, o] = sums[place, plane, o] if there else 0.0
 
 
 @njit(cache=True)

@@ -21,6 +21,7 @@ from models.phrases import Seen, Side, told_by
 if TYPE_CHECKING:
     from features.past import Looked
     from features.rows import Encoded
+    from models.phrases import Attempt
 
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
 
@@ -33,8 +34,9 @@ FEW = 30
 
 _LEAST_MOVE = 0.02  # in log-odds: less than half a point of probability moves nobody
 _TINY = 1e-9
-_MONTH, _MONTH_US = 2, 2_592_000_000_000  # 30 days
+_MONTH = 2  # of the half-lives
 _METHOD, _WAY = 3, 7
+_WAY_AND_METHOD = (_WAY, _METHOD)
 _KEYS_READ = {"all": 0, "issuer": 1, "route": 2, "method": _METHOD, "customer_method": 6}
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -79,8 +81,8 @@ def _fits(name: str, wanted: str) -> bool:
 class Attempts(Protocol):
     """The attempts that candidates would be, by place."""
 
-    def __getitem__(self, place: int, /) -> Row:
-        """The columns of one."""
+    def one(self, place: int, /) -> Attempt:
+        """One of them."""
 
     def method(self, place: int, /) -> str:
         """How one pays."""
@@ -96,36 +98,19 @@ class Asked(NamedTuple):
     model: Model
 
 
-class _Faded:
-    """What candidates look back on, in plain numbers: of each slot the month's outcomes.
-
-    One by one, numbers are slow to come out of arrays, and each candidate needs but a few.
-    """
-
-    def __init__(self, looked: Looked) -> None:
-        month = looked.sums[:, _MONTH]
-        self.keys: list[list[int]] = looked.keys.tolist()
-        self.times: list[int] = looked.times.tolist()
-        self.outcomes: list[list[float]] = month.tolist()
-        self.streaks = looked.streaks
-
-    def left(self, slot: int, at: int) -> float:
-        """How many attempts of a slot still count `at` that time (microseconds), fading by half in 30 days."""
-        return sum(self.outcomes[slot]) * float(2.0 ** (min(self.times[slot] - at, 0) / _MONTH_US))
-
-
 class _SeenBy:
     """The past of one candidate, read where somebody asks."""
 
-    def __init__(self, faded: _Faded, place: int) -> None:
-        self._faded, self._keys = faded, faded.keys[place]
+    def __init__(self, looked: Looked, place: int) -> None:
+        self._looked, self._keys = looked, looked.keys[place].tolist()
 
     def get(self, kind: str, /) -> Seen | None:
         """Of what nothing was ever known there is nothing to say."""
-        faded, slot = self._faded, self._keys[_KEYS_READ[kind]]
-        if slot < 0 or not faded.times[slot]:
+        slot, looked = self._keys[_KEYS_READ[kind]], self._looked
+        if slot < 0 or not looked.times[slot]:
             return None
-        return Seen(faded.outcomes[slot][0], sum(faded.outcomes[slot]), int(faded.streaks[slot]))
+        outcomes = looked.sums[slot, _MONTH].tolist()
+        return Seen(outcomes[0], sum(outcomes), int(looked.streaks[slot]))
 
 
 class _TriesBy:
@@ -143,19 +128,20 @@ class Chances(list[float]):
 
     def __init__(self, told: Sequence[float], asked: Asked) -> None:
         super().__init__(told)
-        self._asked, self._faded = asked, (faded := _Faded(asked.looked))
+        self._asked, (keys, sums, times, _) = asked, asked.looked
+        _, still_counting = _compiled()
+        left = np.empty((len(keys), 2))
+        # No part of these names can be missing
+        still_counting(keys, _WAY_AND_METHOD, np.array([one.created for one in asked.encoded], np.int64), sums, times, left)
         self.evidence: list[str] = [
-            # No part of these names can be missing
-            _many(seen)
-            if (seen := faded.left(keys[_WAY], one.created)) >= FEW
-            else _few(seen, faded.left(keys[_METHOD], one.created), asked.attempts.method(i))
-            for i, (keys, one) in enumerate(zip(faded.keys, asked.encoded, strict=True))
+            _many(way) if way >= FEW else _few(way, method, asked.attempts.method(i))
+            for i, (way, method) in enumerate(left.tolist())
         ]
         """In words, how many attempts that paid the same way (country, method, brand, route, authentication) were seen."""
 
     def why(self, place: int, against: int) -> tuple[str, ...]:
         """What speaks for one candidate against another, in plain words, what moved the score most first; three at most."""
-        put_back = _put_back()
+        put_back, _ = _compiled()
         asked = self._asked
         width = asked.matrix.shape[1]
         kinds, rows = np.empty(len(_KINDS), np.int64), np.empty((len(_KINDS), width), np.float32)
@@ -175,16 +161,15 @@ class Chances(list[float]):
 
     def _side(self, place: int) -> Side:
         asked = self._asked
-        return Side(asked.attempts[place], _SeenBy(self._faded, place), _TriesBy(asked.matrix[place]))
+        return Side(asked.attempts.one(place), _SeenBy(asked.looked, place), _TriesBy(asked.matrix[place]))
 
 
 @cache
-def _put_back() -> Callable[..., int]:
+def _compiled() -> tuple[Callable[..., int], Callable[..., None]]:
     """Compiled code is imported with a model, and never without."""
-    from models.kernel import put_back
+    from models.kernel import put_back, still_counting
 
-    found: Callable[..., int] = put_back
-    return found
+    return put_back, still_counting
 
 
 def _log_odds(probability: float) -> float:

@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 __all__ = [
     "add_curves", "add_scores", "classes", "mapped", "outcomes", "passing", "probable", "put_back", "settle", "share_out",
-    "straighten",
+    "still_counting", "straighten",
 ]  # fmt: skip
 
 U64 = np.uint64
@@ -28,6 +28,7 @@ _ALL = ~U64(0)
 _STAY = np.array([sum(0xFFFF << 16 * r for r in range(4) if not rows >> r & 1) for rows in range(16)], np.uint64)
 """Of a word, the quarters of those of its four rows that are not named by the bits of the place here."""
 _TINY = 1e-12
+_MONTH, _MONTH_US = 2, 2_592_000_000_000  # the longest half-life: 30 days
 
 
 @njit(cache=True, nogil=True)
@@ -393,3 +394,17 @@ def put_back(matrix, place, against, members, kinds, rows):
         kinds[n] = kind
         n += differ
     return n
+
+
+@njit(cache=True, nogil=True)
+def still_counting(keys, kinds, at, sums, times, out):
+    """How many attempts of some kinds of slots still count for each row at that time (microseconds), into `out` (n, kinds).
+
+    They fade by half in 30 days. `keys` (n, 8), `sums`, `times` are of `features.past.Looked`; no slot may be missing.
+    """
+    for i in range(len(at)):
+        for k in range(len(kinds)):
+            slot, total = keys[i, kinds[k]], 0.0
+            for o in range(sums.shape[2]):
+                total += sums[slot, _MONTH, o]
+            out[i, k] = total * 2.0 ** (min(times[slot] - at[i], 0) / _MONTH_US)

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple, Protocol
 
 __all__ = ["KINDS", "Seen", "Side", "told_by"]
 
-Row = Mapping[str, Any]
-
 _FEWEST = 20.0  # attempts behind a share; of fewer it would say little
 _STREAK = 2
 _EXACT = 1e-6
@@ -47,22 +45,29 @@ class Tries(Protocol):
         """By method, route or way."""
 
 
-class Side(NamedTuple):
-    """One of two candidates: the attempt that it would be; what is known of its past; the payment's earlier tries."""
-
-    attempt: Row
-    seen: Pasts
-    tries: Tries
+class Attempt(Protocol):
+    """The attempt that a candidate would be."""
 
     @property
     def method(self) -> str:
         """How it pays."""
-        method: str = self.attempt["method"]
-        return method
 
-    def value(self, name: str) -> Any:
-        """A column of the attempt; None where missing."""
-        return self.attempt.get(name)
+    @property
+    def created(self) -> int:
+        """When it would begin, in microseconds since 1970."""
+
+    def get(self, name: str, /) -> Any:
+        """Another column; None where missing."""
+
+
+class Side:
+    """One of two candidates: the attempt that it would be; what is known of its past; the payment's earlier tries."""
+
+    __slots__ = ("attempt", "method", "seen", "tries", "value")
+
+    def __init__(self, attempt: Attempt, seen: Pasts, tries: Tries) -> None:
+        self.attempt, self.seen, self.tries = attempt, seen, tries
+        self.method, self.value = attempt.method, attempt.get  # asked for again and again
 
 
 def told_by(kind: str, ours: Side, theirs: Side) -> str | None:
@@ -152,7 +157,7 @@ def _stored(ours: Side, theirs: Side) -> str | None:
 
 
 def _wait(ours: Side, theirs: Side) -> str | None:
-    minutes = round((ours.attempt["created_at"] - theirs.attempt["created_at"]) / 6e7)
+    minutes = round((ours.attempt.created - theirs.attempt.created) / 6e7)
     return f"{minutes} minutes will have passed" if minutes > 0 else None
 
 

@@ -136,17 +136,12 @@ class Standing:
 
     def _read(self, method: str) -> _Credential | None:
         """What the attempts say of the credential that a method stands for; None where there is nothing to say."""
-        attempt = self._attempt
-        failed = self._codes is not None and attempt["method"] == method
+        attempt, ours = self._attempt, self._attempt["method"] == method
+        failed = self._codes is not None and ours
         earlier = [past for past in self._previous if past["method"] == method and past.get("outcome") != "success"]
-        if not earlier and not failed and self._state is None:
+        if not earlier and not failed and (self._state is None or not ours):
             return None
-        if attempt["method"] == method:
-            reference = attempt
-        elif earlier:
-            reference = earlier[-1]
-        else:
-            return None
+        reference = attempt if ours else earlier[-1]
         earlier = [past for past in earlier if not _another_card(past, reference)]
         brand = next((past["card_brand"] for past in (reference, *earlier) if past.get("card_brand")), None)
         # Whoever pays, pays all of it: an earlier attempt need not repeat the customer

@@ -23,12 +23,13 @@ from features.rows import (
 )
 from models.means import CHOSEN, MEANS, OF_THE_CARD, OF_THE_FLOW, OF_THE_METHOD, OWN_GROUPS_OF
 
-__all__ = ["Variants", "what_if"]
+__all__ = ["Variant", "Variants", "what_if"]
 
 Fields = dict[str, Any]
 
 _CAN_NAME = frozenset(MEANS)
 _GONE = frozenset({*MEANS, *OF_THE_METHOD})  # with another method
+_SHOWN, _GOES_WITH_FLOW = frozenset(OF_THE_CARD), frozenset(OF_THE_FLOW)
 _CODE = {name: (RAW_CODES.index(name), code_at(RAW_CODES.index(name))) for name in MEANS if name in RAW_CODES}
 _NUMBER_AT = {name: number_at(RAW_NUMBERS.index(name)) for name in MEANS if name in RAW_NUMBERS}
 _WITHOUT_METHOD, _WITHOUT_FLOW = (
@@ -120,6 +121,10 @@ class Variants:
         found: str = self._candidates[place].get("method", self._attempt["method"])
         return found
 
+    def one(self, place: int) -> Variant:
+        """One of them, of which a few columns are wanted."""
+        return Variant(self._attempt, self._candidates[place], self._at, self._earlier)
+
     def _encode(self, ours: Encoded, candidate: Mapping[str, Any]) -> Encoded:
         """The same as encoding what `what_if` spells out, in half the time: only what changes is looked up."""
         attempt, columns = self._attempt, self._encoder.code_columns
@@ -147,6 +152,39 @@ class Variants:
         begun = self._at + int((candidate.get("wait_s") or 0.0) * 1e6)
         set_begin(packed, 0, begun)
         return Encoded(begun, packed, slots, ())
+
+
+class Variant:
+    """What `what_if` spells out, column by column: for who asks for a few. It has none of a merchant's own columns."""
+
+    __slots__ = ("_at", "_attempt", "_candidate", "_earlier", "method")
+
+    def __init__(
+        self, attempt: Mapping[str, Any], candidate: Mapping[str, Any], at: int, earlier: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self._attempt, self._candidate, self._at, self._earlier = attempt, candidate, at, earlier
+        self.method: str = candidate.get("method", attempt["method"])
+
+    @property
+    def created(self) -> int:
+        """When it would begin, in microseconds since 1970."""
+        return self._at + int((self._candidate.get("wait_s") or 0.0) * 1e6)
+
+    def get(self, name: str, /) -> Any:
+        """A column that is not the time; None where missing."""
+        attempt, candidate = self._attempt, self._candidate
+        named = candidate.get(name) if name in _CAN_NAME else None
+        if named is not None:
+            return named
+        if self.method != attempt["method"]:
+            if name in _SHOWN:
+                shown = next((past for past in reversed(self._earlier) if past.get("method") == self.method), None)
+                return shown.get(name) if shown is not None else None
+            if name in _GONE:
+                return None
+        elif name in _GOES_WITH_FLOW and "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
+            return None
+        return attempt.get(name)
 
 
 def _blanked(packed: bytes | bytearray, blank: Sequence[tuple[slice, bytes]]) -> bytearray:

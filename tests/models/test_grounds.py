@@ -11,7 +11,7 @@ from features.definitions import feature_names
 from models.grounds import Chances
 from models.phrases import KINDS, Seen, Side, told_by
 from models.predictor import MATURE_US, Predictor
-from models.variants import what_if
+from models.variants import Variant, what_if
 
 AT = {name: place for place, name in enumerate(feature_names())}
 AFTER = set(after_columns())
@@ -201,7 +201,12 @@ def test_without_a_past_there_is_no_evidence_but_an_answer(encoder, card_attempt
     assert isinstance(chances, Chances)
 
 
-ONE = Side({"method": "card", "route": "north", "created_at": 0}, {}, {"method": 0, "route": 0, "way": 0})
+def side(over: str, **seen: Seen) -> Side:
+    attempt = Variant({"method": "card", "route": over}, {"method": "card"}, 0, ())
+    return Side(attempt, seen, {"method": 0, "route": 0, "way": 0})
+
+
+ONE = side("north")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -211,16 +216,14 @@ def test_the_same_twice_gives_no_reason(kind):
 
 def test_a_route_s_failures_in_a_row_are_told_before_its_share():
     ill = Seen(90.0, 100.0, 4)
-    theirs = Side({"method": "card", "route": "south", "created_at": 0}, {"route": ill}, ONE.tries)
-    ours = ONE._replace(seen={"route": Seen(95.0, 100.0, 0)})
+    theirs, ours = side("south", route=ill), side("north", route=Seen(95.0, 100.0, 0))
     assert told_by("route", ours, theirs) == "south has had 4 technical failures in a row"
-    well = theirs._replace(seen={"route": ill._replace(streak=1)})
+    well = side("south", route=ill._replace(streak=1))
     assert told_by("route", ours, well) == "95% of recent attempts over north went through, over south 90%"
 
 
 def test_shares_of_few_attempts_are_not_told():
-    ours = ONE._replace(seen={"route": Seen(9.0, 9.5, 0)})
-    theirs = Side({"method": "card", "route": "south", "created_at": 0}, {"route": Seen(5.0, 100.0, 0)}, ONE.tries)
+    ours, theirs = side("north", route=Seen(9.0, 9.5, 0)), side("south", route=Seen(5.0, 100.0, 0))
     assert told_by("route", ours, theirs) is None
 
 

@@ -31,7 +31,7 @@ ended = {"created_at": 5, "resolved_at": 9, "outcome": "bank_decline", "amount_m
 rows = predictor.encoder.from_ended([{**ended, "method": "card"}] * 3)
 predictor.history.enter(rows, np.arange(1, 3), predictor.history.keys_of(rows))
 wanted = {"features.kernel.ask", "features.kernel.gathered", "models.kernel.classes", "models.kernel.outcomes"}
-assert wanted | {"models.kernel.put_back", "features.kernel.record_all"} <= ready.keys(), ready
+assert wanted | {"models.kernel.put_back", "models.kernel.still_counting", "features.kernel.record_all"} <= ready.keys(), ready
 print({name for name, many in compiled().items() if ready.get(name) != many} or "nothing more")
 """
 

@@ -106,7 +106,12 @@ def test_another_way_to_pay_is_encoded_as_the_whole_attempt_would_be(
     for i, candidate in enumerate(candidates):
         asked = what_if(attempt, candidate, at, shown, encoder.own)
         assert variants[i] == asked
-        assert variants.method(i) == asked["method"]
+        one = variants.one(i)
+        assert variants.method(i) == one.method == asked["method"]
+        assert one.created == asked["created_at"]
+        own = {column.name for column in encoder.own}
+        told = {*attempt, *candidate, *(name for past in shown for name in past)} - {"created_at", "wait_s", *own}
+        assert {name: one.get(name) for name in told} == {name: asked.get(name) for name in told}
         assert_same(variants.encoded[i], encoder.encode(asked))
 
 
