@@ -132,7 +132,9 @@ class Chances(list[float]):
         _, still_counting = _compiled()
         left = np.empty((len(keys), 2))
         # No part of these names can be missing
-        still_counting(keys, _WAY_AND_METHOD, np.array([one.created for one in asked.encoded], np.int64), sums, times, left)
+        still_counting(
+            keys, _WAY_AND_METHOD, np.array([one.created for one in asked.encoded], np.int64), sums, times, left
+        )
         self.evidence: list[str] = [
             _many(way) if way >= FEW else _few(way, method, asked.attempts.method(i))
             for i, (way, method) in enumerate(left.tolist())

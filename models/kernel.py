@@ -117,14 +117,14 @@ def _first_one(_, number):  # noqa: ARG001  numba's signature
 
 
 @njit(cache=True, nogil=True)
-def _ask_codes(rows, first, n, coded, outside, piece, mask, bits, wide):
+def _ask_codes(rows, first, n, coded, starts, left, bits, wide):
     """The same for questions of whether a code is in a set; once for all the rows that have the same code.
 
-    Of each code it is known which questions find it outside: no question that it passes is looked at.
+    Of each code it is known what is left once all have been asked that find it outside.
     """
     same, code = np.empty(_ROWS, np.uint64), np.empty(_ROWS, np.int64)
     for f in range(len(coded)):
-        none = np.int64(coded[f, 4])  # what is no code, or in no set, is outside of all
+        none = np.int64(coded[f, 1])  # what is no code, or in no set, is outside of all
         kinds = 0
         for r in range(n):
             v = rows[first + r, coded[f, 0]]
@@ -136,18 +136,14 @@ def _ask_codes(rows, first, n, coded, outside, piece, mask, bits, wide):
                 code[k], same[k] = ours, U64(0)
                 kinds += 1
             same[k] |= U64(1) << U64(r)
-        many = coded[f, 2]
         for k in range(kinds):
             us = same[k]
             a, b = _STAY[us & U64(15)], _STAY[(us >> U64(4)) & U64(15)]
             c, d = _STAY[(us >> U64(8)) & U64(15)], _STAY[us >> U64(12)]
-            at = coded[f, 3] + U64(code[k]) * many
-            for i in range(many):
-                left, begin = outside[at + U64(i)], coded[f, 1] + U64(64) * U64(i)
-                while left != U64(0):
-                    q = begin + _first_one(left)
-                    _leave(bits, U64(piece[q]) * wide, wide, U64(mask[q]) * _FOUR_TIMES, a, b, c, d)
-                    left &= left - U64(1)
+            at = coded[f, 2] + U64(code[k])
+            for i in range(starts[at], starts[at + U64(1)]):
+                told = U64(left[i])
+                _leave(bits, (told >> U64(16)) * wide, wide, (told & _QUARTER) * _FOUR_TIMES, a, b, c, d)
 
 
 @njit(cache=True, nogil=True)
@@ -198,14 +194,16 @@ def _add_led(bits, first, n, wide, leaves, roots, answers, values, leads, scores
 
 
 @njit(cache=True, nogil=True)
-def add_scores(rows, columns, threshold, coded, outside, piece, mask, leaves, roots, answers, values, leads, scores):
+def add_scores(
+    rows, columns, threshold, piece, mask, coded, starts, left, leaves, roots, answers, values, leads, scores
+):
     """Add to `scores` (n, classes) each row's leaf of every tree: to each class in the order of its trees."""
     for first in range(0, len(rows), _ROWS):
         n = min(_ROWS, len(rows) - first)
         wide = U64(1) if n <= 4 else U64(4)
         bits = np.full(len(leaves) * np.int64(wide), _ALL)
         _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide)
-        _ask_codes(rows, first, n, coded, outside, piece, mask, bits, wide)
+        _ask_codes(rows, first, n, coded, starts, left, bits, wide)
         if len(leads) == 0:
             _add_leaves(bits, first, n, wide, leaves, roots, answers, values, scores)
         else:

@@ -31,8 +31,8 @@ WAYS = 3
 
 _SMALL = 1 << 16
 _MOST_CODES = 4_096
-_MOST_WORDS = 1 << 20
-"""Of 8 bytes: enough to ask a hundred thousand times about one of the some hundred codes that a column has."""
+_MOST_ASKED = 1 << 24
+"""Pairs of a code and a piece, of 4 bytes: enough to ask about some hundred codes of a column in thirty thousand pieces."""
 
 SETS = WAYS
 """In place of a way: the question is whether a code is in a set."""
@@ -154,27 +154,29 @@ def cut(inner, left, right, leaf_values, piece, mask, values, leads, leaves, roo
 
 
 def sorted_out(told: Questions) -> tuple[Array, ...]:
-    """What `kernel.add_scores` takes between the rows and the scores: the questions in the order in which they are asked."""
+    """What `kernel.add_scores` takes between the rows and the scores: the questions in the order in which they are asked.
+
+    What a code leaves of a piece is one number: the piece, and in its lowest 16 bits the leaves.
+    """
     numbers = np.flatnonzero(told.way < SETS)
     numbers = numbers[np.lexsort((told.threshold[numbers], told.way[numbers], told.place[numbers]))]
     of_column = told.place[numbers] * WAYS + told.way[numbers]
     columns, firsts = np.unique(of_column, return_index=True)
-    codes = np.flatnonzero(told.way == SETS)
-    codes = codes[np.argsort(told.place[codes], kind="stable")]
-    order = np.concatenate([numbers, codes])
-    by_class = np.argsort(told.answers, kind="stable")
-    coded, outside = _outside(told, codes, len(numbers))
     # All of it is read for a request, and what the processor has at hand is small
-    number = np.uint16 if len(told.trees.values) <= _SMALL else np.uint32
+    small = len(told.trees.values) <= _SMALL
+    number, both = (np.uint16, np.uint32) if small else (np.uint32, np.uint64)
+    coded, starts, left_of_codes = _outside(told)
+    by_class = np.argsort(told.answers, kind="stable")
     return (
         np.column_stack([columns // WAYS, columns % WAYS, firsts, [*firsts[1:], len(numbers)][: len(columns)]]).astype(
             U64
         ),
         told.threshold[numbers],
+        told.trees.piece[numbers].astype(number),
+        told.trees.mask[numbers].astype(np.uint16),
         coded,
-        outside,
-        told.trees.piece[order].astype(number),
-        told.trees.mask[order].astype(np.uint16),
+        starts,
+        left_of_codes.astype(both),
         told.trees.leaves.astype(number),
         told.trees.roots[by_class].astype(number),
         told.answers[by_class].astype(number),
@@ -183,32 +185,35 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
     )
 
 
-def _outside(told: Questions, codes: Array, first: int) -> tuple[Array, Array]:
-    """Of each code, which questions find it outside of their sets: a bit for each question of its column, 64 to a word.
+def _outside(told: Questions) -> tuple[Array, Array, Array]:
+    """What each code leaves of which pieces, of all questions together that find it outside of their sets.
 
-    `codes` are the nodes that ask about codes, by column; the first of them is the question of number `first`. With it come, for
-    each column, its place, its first question, how many words a code has, the first word of code 0, and how many codes are
-    named: behind the last of them stands what is in no set. Raises ArtifactMismatch where there are too many.
+    By column: its place, how many codes are named, and where the starts of its codes' lists are: behind the last of them is
+    that of what is in no set. Raises ArtifactMismatch where there are too many.
     """
-    columns, parts, words = [], [], 0
+    codes = np.flatnonzero(told.way == SETS)
+    columns, starts, lists, asked = [], [0], [], 0
     for place in np.unique(told.place[codes]).tolist():
         mine = codes[told.place[codes] == place]
-        asked, which = np.unique(told.asked[mine], return_inverse=True)
-        sets, word, at = _words_of(told.sets[asked], told.words)
+        mine = mine[np.argsort(told.trees.piece[mine], kind="stable")]
+        pieces, firsts = np.unique(told.trees.piece[mine], return_index=True)
+        sets, which = np.unique(told.asked[mine], return_inverse=True)
+        of_set, word, at = _words_of(told.sets[sets], told.words)
         named = 1 + int((32 * at + np.frexp(word)[1] - 1)[word > 0].max(initial=-1))  # one more than the highest bit
-        wide = -(-len(mine) // 64)
-        words += (named + 1) * wide
-        if named > _MOST_CODES or words > _MOST_WORDS:
+        asked += (named + 1) * len(pieces)
+        if named > _MOST_CODES or asked > _MOST_ASKED:
             raise ArtifactMismatch("the trees ask about too many codes, or too often")
-        there = np.zeros((len(asked), 1 + named // 32), "<u4")
-        there[sets[word > 0], at[word > 0]] = word[word > 0]
-        within = np.unpackbits(there.view(np.uint8), axis=1, count=named + 1, bitorder="little")
-        bits = np.zeros((named + 1, wide * 64), np.bool_)
-        bits[:, : len(mine)] = 1 - within[which].T
-        columns.append((place, first, wide, words - (named + 1) * wide, named))
-        parts.append(np.packbits(bits, axis=1, bitorder="little").view("<u8").ravel())
-        first += len(mine)
-    return np.array(columns, U64).reshape(-1, 5), np.concatenate([*parts, np.zeros(0, U64)]).astype(U64)
+        there = np.zeros((len(sets), 1 + named // 32), "<u4")
+        there[of_set[word > 0], at[word > 0]] = word[word > 0]
+        within = np.unpackbits(there.view(np.uint8), axis=1, count=named + 1, bitorder="little").astype(np.bool_)
+        columns.append((place, named, len(starts) - 1))
+        for code in range(named + 1):
+            left = np.where(within[which, code], 0xFFFF, told.trees.mask[mine])
+            left = np.bitwise_and.reduceat(left, firsts)
+            less = left != 0xFFFF
+            lists.append(pieces[less].astype(U64) << U64(16) | left[less].astype(U64))
+            starts.append(starts[-1] + len(lists[-1]))
+    return np.array(columns, U64).reshape(-1, 3), np.array(starts, U64), np.concatenate([*lists, np.zeros(0, U64)])
 
 
 def _words_of(sets: Array, words: Array) -> tuple[Array, Array, Array]:

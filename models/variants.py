@@ -182,7 +182,9 @@ class Variant:
                 return shown.get(name) if shown is not None else None
             if name in _GONE:
                 return None
-        elif name in _GOES_WITH_FLOW and "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
+        elif (
+            name in _GOES_WITH_FLOW and "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow")
+        ):
             return None
         return attempt.get(name)
 

@@ -58,14 +58,14 @@ def test_trees_too_many_to_be_counted_in_two_bytes_score_as_others_do(trees, mon
     booster, reference, data = trees
     monkeypatch.setattr(questions, "_SMALL", 0)
     large = Booster(reference.model_to_string())
-    assert {part.dtype for part in booster.in_order} != {part.dtype for part in large.in_order}
+    assert [part.dtype for part in booster.in_order] != [part.dtype for part in large.in_order]
     np.testing.assert_array_equal(large.few(data[:40]), booster.few(data[:40]), strict=True)
 
 
-@pytest.mark.parametrize("limit", ["_MOST_WORDS", "_MOST_CODES"])
+@pytest.mark.parametrize("limit", ["_MOST_ASKED", "_MOST_CODES"])
 def test_trees_that_would_take_more_memory_than_any_merchant_needs_are_refused(heads, monkeypatch, limit):
     text = heads["success"].text
-    assert Booster(text).in_order[3].nbytes > 8  # some of them ask about codes
+    assert len(Booster(text).in_order[7])  # some of them ask about codes
     monkeypatch.setattr(questions, limit, 1)
     with pytest.raises(ArtifactMismatch, match="too many codes"):
         Booster(text).few(np.zeros((0, 1), np.float32))
