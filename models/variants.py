@@ -30,8 +30,13 @@ Fields = dict[str, Any]
 _CAN_NAME = frozenset(MEANS)
 _GONE = frozenset({*MEANS, *OF_THE_METHOD})  # with another method
 _SHOWN, _GOES_WITH_FLOW = frozenset(OF_THE_CARD), frozenset(OF_THE_FLOW)
-_CODE = {name: (RAW_CODES.index(name), code_at(RAW_CODES.index(name))) for name in MEANS if name in RAW_CODES}
-_NUMBER_AT = {name: number_at(RAW_NUMBERS.index(name)) for name in MEANS if name in RAW_NUMBERS}
+_CODE, _CODE_OF_CARD = (
+    {name: (RAW_CODES.index(name), code_at(RAW_CODES.index(name))) for name in names if name in RAW_CODES}
+    for names in (MEANS, OF_THE_CARD)
+)
+_NUMBER_AT, _NUMBER_OF_CARD_AT = (
+    {name: number_at(RAW_NUMBERS.index(name)) for name in names if name in RAW_NUMBERS} for names in (MEANS, OF_THE_CARD)
+)
 _WITHOUT_METHOD, _WITHOUT_FLOW = (
     blanks(
         [place for place, name in enumerate(RAW_CODES) if name in gone],
@@ -62,7 +67,7 @@ def what_if(
     if method != attempt["method"]:
         for name in (*MEANS, *OF_THE_METHOD):
             changed.pop(name, None)
-        shown = next((past for past in reversed(earlier) if past.get("method") == method), None)
+        shown = _shown_by(earlier, method)
         if shown is not None:
             changed |= {name: shown[name] for name in OF_THE_CARD if name in shown}
     elif "auth_flow" in candidate and candidate["auth_flow"] != attempt.get("auth_flow"):
@@ -73,6 +78,11 @@ def what_if(
             changed[name] = value
     changed["created_at"] = at + int((candidate.get("wait_s") or 0.0) * 1e6)
     return changed
+
+
+def _shown_by(earlier: Sequence[Mapping[str, Any]], method: str) -> Mapping[str, Any] | None:
+    """The last earlier attempt by a method, which shows the card that another one by it will use."""
+    return next((past for past in reversed(earlier) if past.get("method") == method), None)
 
 
 def _leave_own(changed: Fields, candidate: Mapping[str, Any], own: Sequence[OwnColumn]) -> None:
@@ -101,13 +111,10 @@ class Variants:
     ) -> None:
         self._encoder, self._attempt, self._candidates = encoder, attempt, candidates
         self._at, self._earlier = at, earlier
-        # These carry more over than a candidate says: a card that was shown, a merchant's own columns
-        spelt_out = {past.get("method") for past in earlier} - {attempt["method"]}
-        self._other = _blanked(ours.packed, _WITHOUT_METHOD)  # an attempt by another method
+        self._begun: dict[str, tuple[bytearray, Any, Any]] = {}
         self.encoded: list[Encoded] = [
-            encoder.encode(self[place])
-            if encoder.own or candidate.get("method") in spelt_out
-            else self._encode(ours, candidate)
+            # A merchant's own columns are told apart by what they belong to
+            encoder.encode(self[place]) if encoder.own else self._encode(ours, candidate)
             for place, candidate in enumerate(candidates)
         ]
         """What each of them would be, in the candidates' order."""
@@ -129,13 +136,14 @@ class Variants:
         """The same as encoding what `what_if` spells out, in half the time: only what changes is looked up."""
         attempt, columns = self._attempt, self._encoder.code_columns
         get, method = attempt.get, candidate.get("method", attempt["method"])
-        brand = issuer = route = flow = None
+        route = flow = None
         if method == attempt["method"]:
             brand, issuer, route, flow = get("card_brand"), get("issuer"), get("route"), get("auth_flow")
             other_flow = "auth_flow" in candidate and candidate["auth_flow"] != flow
             packed = _blanked(ours.packed, _WITHOUT_FLOW) if other_flow else bytearray(ours.packed)
         else:
-            packed = bytearray(self._other)
+            begun, brand, issuer = self._begun.get(method) or self._begin(ours, method)
+            packed = bytearray(begun)
         for name, value in candidate.items():
             if value is None:
                 continue
@@ -152,6 +160,22 @@ class Variants:
         begun = self._at + int((candidate.get("wait_s") or 0.0) * 1e6)
         set_begin(packed, 0, begun)
         return Encoded(begun, packed, slots, ())
+
+
+    def _begin(self, ours: Encoded, method: str) -> tuple[bytearray, Any, Any]:
+        """An attempt by another method, packed, before anything is chosen; brand and issuer of the card that is known for it."""
+        packed, shown = _blanked(ours.packed, _WITHOUT_METHOD), _shown_by(self._earlier, method) or {}
+        for name in OF_THE_CARD:
+            value = shown.get(name)
+            if value is None:
+                continue
+            if name in _CODE_OF_CARD:
+                place, at = _CODE_OF_CARD[name]
+                set_code(packed, at, self._encoder.code_columns[place].get(value, -1))
+            elif name in _NUMBER_OF_CARD_AT:
+                set_number(packed, _NUMBER_OF_CARD_AT[name], value)
+        self._begun[method] = found = packed, shown.get("card_brand"), shown.get("issuer")
+        return found
 
 
 class Variant:
@@ -178,7 +202,7 @@ class Variant:
             return named
         if self.method != attempt["method"]:
             if name in _SHOWN:
-                shown = next((past for past in reversed(self._earlier) if past.get("method") == self.method), None)
+                shown = _shown_by(self._earlier, self.method)
                 return shown.get(name) if shown is not None else None
             if name in _GONE:
                 return None
