@@ -35,7 +35,8 @@ _CODE, _CODE_OF_CARD = (
     for names in (MEANS, OF_THE_CARD)
 )
 _NUMBER_AT, _NUMBER_OF_CARD_AT = (
-    {name: number_at(RAW_NUMBERS.index(name)) for name in names if name in RAW_NUMBERS} for names in (MEANS, OF_THE_CARD)
+    {name: number_at(RAW_NUMBERS.index(name)) for name in names if name in RAW_NUMBERS}
+    for names in (MEANS, OF_THE_CARD)
 )
 _WITHOUT_METHOD, _WITHOUT_FLOW = (
     blanks(
@@ -157,10 +158,9 @@ class Variants:
             elif name in _NUMBER_AT:
                 set_number(packed, _NUMBER_AT[name], value)
         slots = slots_of(get("customer_id"), get("country"), method, brand, issuer, route, flow)
-        begun = self._at + int((candidate.get("wait_s") or 0.0) * 1e6)
-        set_begin(packed, 0, begun)
-        return Encoded(begun, packed, slots, ())
-
+        begins = self._at + int((candidate.get("wait_s") or 0.0) * 1e6)
+        set_begin(packed, 0, begins)
+        return Encoded(begins, packed, slots, ())
 
     def _begin(self, ours: Encoded, method: str) -> tuple[bytearray, Any, Any]:
         """An attempt by another method, packed, before anything is chosen; brand and issuer of the card that is known for it."""

@@ -30,9 +30,9 @@ T = TypeVar("T")
 
 _log = logging.getLogger("bentoml.payrescue")
 
-_GROUP_S = 0.05  # how long decisions wait for others to be written with
+_GROUP_S = 0.1  # how long decisions wait for others to be written with
 _GROUP = 500  # decisions that are written without waiting for more
-_PATIENCE_S = 0.15  # how long an outcome waits for a decision that another process may still hold: three groups
+_PATIENCE_S = 0.3  # how long an outcome waits for a decision that another process may still hold: three groups
 _ANSWER_S = 10.0  # how long a client is kept waiting
 _MOST_WAITING = 1_000  # requests with outcomes
 _LONGEST_PAUSE_S = 5.0

@@ -43,7 +43,7 @@ DECISIONS = Table(
     METADATA,
     Column("id", _Big, primary_key=True),
     Column("attempt_id", Text, nullable=False, index=True),
-    Column("payment_id", Text, nullable=False, index=True),
+    Column("payment_id", Text, nullable=False),
     Column("request_id", Text, nullable=False),
     Column("at", BigInteger, nullable=False, comment="when it was asked"),
     Column("created_at", BigInteger, nullable=False, comment="of the attempt"),
