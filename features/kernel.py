@@ -355,7 +355,7 @@ def gathered(places, sums, times, streaks, some, at, in_a_row):
     """Copy the slots at these places; an empty one for a place that is none, −1."""
     for n in range(len(places)):
         place = places[n]
-        there = place >= 0
+        there = 0 <= place < len(times)
         at[n] = times[place] if there else 0
         in_a_row[n] = streaks[place] if there else 0
         # One by one: compiling a copy of a slice takes seconds, for its error's text

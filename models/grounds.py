@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["FEW", "MOST_REASONS", "Asked", "Chances"]
 
 Array = npt.NDArray[Any]
-Row = Mapping[str, Any]
 
 MOST_REASONS = 3
 FEW = 30
@@ -133,7 +132,12 @@ class Chances(list[float]):
         left = np.empty((len(keys), 2))
         # No part of these names can be missing
         still_counting(
-            keys, _WAY_AND_METHOD, np.array([one.created for one in asked.encoded], np.int64), sums, times, left
+            keys,
+            _WAY_AND_METHOD,
+            np.fromiter((one.created for one in asked.encoded), np.int64, len(keys)),
+            sums,
+            times,
+            left,
         )
         self.evidence: list[str] = [
             _many(way) if way >= FEW else _few(way, method, asked.attempts.method(i))

@@ -117,12 +117,13 @@ def _first_one(_, number):  # noqa: ARG001  numba's signature
 
 
 @njit(cache=True, nogil=True)
-def _ask_codes(rows, first, n, coded, starts, left, bits, wide):
+def _ask_codes(rows, first, n, coded, starts, others, asking, usual, bits, wide):
     """The same for questions of whether a code is in a set; once for all the rows that have the same code.
 
-    Of each code it is known what is left once all have been asked that find it outside.
+    Of each code it is known what all questions of a piece leave of it.
     """
     same, code = np.empty(_ROWS, np.uint64), np.empty(_ROWS, np.int64)
+    left = np.empty(len(usual), np.uint16)
     for f in range(len(coded)):
         none = np.int64(coded[f, 1])  # what is no code, or in no set, is outside of all
         kinds = 0
@@ -140,10 +141,14 @@ def _ask_codes(rows, first, n, coded, starts, left, bits, wide):
             us = same[k]
             a, b = _STAY[us & U64(15)], _STAY[(us >> U64(4)) & U64(15)]
             c, d = _STAY[(us >> U64(8)) & U64(15)], _STAY[us >> U64(12)]
-            at = coded[f, 2] + U64(code[k])
+            begin, end, at = coded[f, 2], coded[f, 3], coded[f, 4] + U64(code[k])
+            for i in range(begin, end):
+                left[i] = usual[i]
             for i in range(starts[at], starts[at + U64(1)]):
-                told = U64(left[i])
-                _leave(bits, (told >> U64(16)) * wide, wide, (told & _QUARTER) * _FOUR_TIMES, a, b, c, d)
+                told = U64(others[i])
+                left[begin + (told >> U64(16))] = told & _QUARTER
+            for i in range(begin, end):
+                _leave(bits, U64(asking[i]) * wide, wide, U64(left[i]) * _FOUR_TIMES, a, b, c, d)
 
 
 @njit(cache=True, nogil=True)
@@ -195,7 +200,22 @@ def _add_led(bits, first, n, wide, leaves, roots, answers, values, leads, scores
 
 @njit(cache=True, nogil=True)
 def add_scores(
-    rows, columns, threshold, piece, mask, coded, starts, left, leaves, roots, answers, values, leads, scores
+    rows,
+    columns,
+    threshold,
+    piece,
+    mask,
+    coded,
+    starts,
+    others,
+    asking,
+    usual,
+    leaves,
+    roots,
+    answers,
+    values,
+    leads,
+    scores,
 ):
     """Add to `scores` (n, classes) each row's leaf of every tree: to each class in the order of its trees."""
     for first in range(0, len(rows), _ROWS):
@@ -203,7 +223,7 @@ def add_scores(
         wide = U64(1) if n <= 4 else U64(4)
         bits = np.full(len(leaves) * np.int64(wide), _ALL)
         _ask_numbers(rows, first, n, columns, threshold, piece, mask, bits, wide)
-        _ask_codes(rows, first, n, coded, starts, left, bits, wide)
+        _ask_codes(rows, first, n, coded, starts, others, asking, usual, bits, wide)
         if len(leads) == 0:
             _add_leaves(bits, first, n, wide, leaves, roots, answers, values, scores)
         else:

@@ -31,8 +31,8 @@ WAYS = 3
 
 _SMALL = 1 << 16
 _MOST_CODES = 4_096
-_MOST_ASKED = 1 << 24
-"""Pairs of a code and a piece, of 4 bytes: enough to ask about some hundred codes of a column in thirty thousand pieces."""
+_MOST_MEMBERS = 1 << 22
+"""Of all sets that a column is asked about: a hundred thousand questions about thirty codes each, which LightGBM keeps to."""
 
 SETS = WAYS
 """In place of a way: the question is whether a code is in a set."""
@@ -154,10 +154,7 @@ def cut(inner, left, right, leaf_values, piece, mask, values, leads, leaves, roo
 
 
 def sorted_out(told: Questions) -> tuple[Array, ...]:
-    """What `kernel.add_scores` takes between the rows and the scores: the questions in the order in which they are asked.
-
-    What a code leaves of a piece is one number: the piece, and in its lowest 16 bits the leaves.
-    """
+    """What `kernel.add_scores` takes between the rows and the scores: the questions in the order in which they are asked."""
     numbers = np.flatnonzero(told.way < SETS)
     numbers = numbers[np.lexsort((told.threshold[numbers], told.way[numbers], told.place[numbers]))]
     of_column = told.place[numbers] * WAYS + told.way[numbers]
@@ -165,7 +162,7 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
     # All of it is read for a request, and what the processor has at hand is small
     small = len(told.trees.values) <= _SMALL
     number, both = (np.uint16, np.uint32) if small else (np.uint32, np.uint64)
-    coded, starts, left_of_codes = _outside(told)
+    coded, starts, others, asking, usual = _of_codes(told)
     by_class = np.argsort(told.answers, kind="stable")
     return (
         np.column_stack([columns // WAYS, columns % WAYS, firsts, [*firsts[1:], len(numbers)][: len(columns)]]).astype(
@@ -176,7 +173,9 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
         told.trees.mask[numbers].astype(np.uint16),
         coded,
         starts,
-        left_of_codes.astype(both),
+        others.astype(both),
+        asking.astype(number),
+        usual,
         told.trees.leaves.astype(number),
         told.trees.roots[by_class].astype(number),
         told.answers[by_class].astype(number),
@@ -185,40 +184,74 @@ def sorted_out(told: Questions) -> tuple[Array, ...]:
     )
 
 
-def _outside(told: Questions) -> tuple[Array, Array, Array]:
-    """What each code leaves of which pieces, of all questions together that find it outside of their sets.
+def _of_codes(told: Questions) -> tuple[Array, Array, Array, Array, Array]:
+    """What codes leave of the pieces that ask about them, all questions of a piece about one column together.
 
-    By column: its place, how many codes are named, and where the starts of its codes' lists are: behind the last of them is
-    that of what is in no set. Raises ArtifactMismatch where there are too many.
+    By column: its place, how many codes are named, its first piece and the one after its last, and where the starts of its
+    codes are. By such a piece: which it is, and what is left where no set has the code. From its start on, what a code leaves
+    otherwise: which of the column's pieces, and in the lowest 16 bits its leaves. Raises ArtifactMismatch for too much of it.
     """
     codes = np.flatnonzero(told.way == SETS)
-    columns, starts, lists, asked = [], [0], [], 0
+    columns, starts, first = [], [0], 0
+    others: list[Array] = []
+    asking: list[Array] = []
+    usual: list[Array] = []
     for place in np.unique(told.place[codes]).tolist():
         mine = codes[told.place[codes] == place]
         mine = mine[np.argsort(told.trees.piece[mine], kind="stable")]
-        pieces, firsts = np.unique(told.trees.piece[mine], return_index=True)
+        pieces, firsts, counts = np.unique(told.trees.piece[mine], return_index=True, return_counts=True)
         sets, which = np.unique(told.asked[mine], return_inverse=True)
-        of_set, word, at = _words_of(told.sets[sets], told.words)
-        named = 1 + int((32 * at + np.frexp(word)[1] - 1)[word > 0].max(initial=-1))  # one more than the highest bit
-        asked += (named + 1) * len(pieces)
-        if named > _MOST_CODES or asked > _MOST_ASKED:
+        within = _members(told.sets[sets], told.words)
+        named, members = within.shape[1], within.sum(axis=1)
+        if named > _MOST_CODES or members[which].sum() > _MOST_MEMBERS:
             raise ArtifactMismatch("the trees ask about too many codes, or too often")
-        there = np.zeros((len(sets), 1 + named // 32), "<u4")
-        there[of_set[word > 0], at[word > 0]] = word[word > 0]
-        within = np.unpackbits(there.view(np.uint8), axis=1, count=named + 1, bitorder="little").astype(np.bool_)
-        columns.append((place, named, len(starts) - 1))
-        for code in range(named + 1):
-            left = np.where(within[which, code], 0xFFFF, told.trees.mask[mine])
-            left = np.bitwise_and.reduceat(left, firsts)
-            less = left != 0xFFFF
-            lists.append(pieces[less].astype(U64) << U64(16) | left[less].astype(U64))
-            starts.append(starts[-1] + len(lists[-1]))
-    return np.array(columns, U64).reshape(-1, 3), np.array(starts, U64), np.concatenate([*lists, np.zeros(0, U64)])
+        # Each piece and code of which a question finds the code within its set; and what all of the piece's leave of it
+        asked, nth = _every_one(members[which])
+        code = np.nonzero(within)[1][(np.cumsum(members) - members)[which][asked] + nth]
+        code, piece = np.divmod(
+            np.unique(code * len(pieces) + np.repeat(np.arange(len(pieces)), counts)[asked]), len(pieces)
+        )
+        pair, nth = _every_one(counts[piece])
+        question = firsts[piece][pair] + nth
+        left = np.where(within[which[question], code[pair]], 0xFFFF, told.trees.mask[mine][question])
+        if len(pair):
+            left = np.bitwise_and.reduceat(left, np.flatnonzero(nth == 0))
+        columns.append((place, named, first, first + len(pieces), len(starts) - 1))
+        first += len(pieces)
+        starts += (starts[-1] + np.searchsorted(code, np.arange(named + 1), side="right")).tolist()
+        others.append(piece.astype(U64) << U64(16) | left.astype(U64))
+        asking.append(pieces)
+        usual.append(np.bitwise_and.reduceat(told.trees.mask[mine], firsts))
+    none = np.zeros(0, np.int64)
+    return (
+        np.array(columns, U64).reshape(-1, 5),
+        np.array(starts, U64),
+        np.concatenate([*others, none.astype(U64)]),
+        np.concatenate([*asking, none]),
+        np.concatenate([*usual, none]).astype(np.uint16),
+    )
+
+
+def _members(sets: Array, words: Array) -> Array:
+    """Which codes are in which sets, shape (n, codes), as far as any is named."""
+    of_set, word, at = _words_of(sets, words)
+    named = int((32 * at + np.frexp(word)[1])[word > 0].max(initial=0))  # one more than the highest bit
+    there = np.zeros((len(sets), 1 + named // 32), "<u4")
+    there[of_set[word > 0], at[word > 0]] = word[word > 0]
+    return np.unpackbits(there.view(np.uint8), axis=1, count=named, bitorder="little").astype(np.bool_)
+
+
+def _every_one(counts: Array) -> tuple[Array, Array]:
+    """Which of some groups each member is of, and the how manyth it is there.
+
+    >>> _every_one(np.array([2, 0, 1]))
+    (array([0, 0, 2]), array([0, 1, 0]))
+    """
+    group = np.repeat(np.arange(len(counts)), counts)
+    return group, np.arange(len(group)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _words_of(sets: Array, words: Array) -> tuple[Array, Array, Array]:
     """The words of all sets, one set's after another's: for each, which set it is of, itself, and which of the set's it is."""
-    counts = sets[:, 2]
-    of_set = np.repeat(np.arange(len(sets)), counts)
-    at = np.arange(len(of_set)) - np.repeat(np.cumsum(counts) - counts, counts)
+    of_set, at = _every_one(sets[:, 2])
     return of_set, words[sets[of_set, 1] + at], at

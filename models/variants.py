@@ -96,7 +96,7 @@ def _leave_own(changed: Fields, candidate: Mapping[str, Any], own: Sequence[OwnC
 
 
 class Variants:
-    """The attempts that candidates would be, each as `what_if` has it: `encoded`, and by place, where somebody asks for one.
+    """The attempts that candidates would be, each as `what_if` has it: `encoded`, and `one` by one where columns are wanted.
 
     `ours` is the attempt, encoded. They begin `at` (microseconds) plus their waits.
     """
@@ -173,7 +173,7 @@ class Variants:
                 place, at = _CODE_OF_CARD[name]
                 set_code(packed, at, self._encoder.code_columns[place].get(value, -1))
             elif name in _NUMBER_OF_CARD_AT:
-                set_number(packed, _NUMBER_OF_CARD_AT[name], value)
+                set_number(packed, _NUMBER_OF_CARD_AT[name], float(value))
         self._begun[method] = found = packed, shown.get("card_brand"), shown.get("issuer")
         return found
 

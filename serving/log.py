@@ -183,8 +183,9 @@ class DecisionLog:
         elif not self._decisions:
             due = min((job.due for job in self._put_off), default=None)
             self._something.wait(None if due is None else due - time.monotonic())
-        if not (self._jobs or self._put_off or self._closing.is_set()):
-            self._urgent.wait(_GROUP_S)
+        if not (self._jobs or self._closing.is_set()):
+            due = min((job.due for job in self._put_off), default=float("inf"))
+            self._urgent.wait(min(_GROUP_S, max(0.0, due - time.monotonic())))
         self._something.clear()
         self._urgent.clear()
 
