@@ -134,6 +134,31 @@ def test_many_who_tell_at_once_share_a_commit(opened, url, decided, monkeypatch)
     assert len(commits) <= 3
 
 
+def test_an_outcome_that_waits_for_its_decision_does_not_have_others_written_one_by_one(
+    opened, url, decided, monkeypatch
+):
+    monkeypatch.setattr(log_module, "_PATIENCE_S", 1.0)
+    groups, write = [], LogStore.write
+
+    def counting(self, decisions, tellings, **options):
+        groups.append(len(decisions))
+        return write(self, decisions, tellings, **options)
+
+    monkeypatch.setattr(LogStore, "write", counting)
+    log = opened(url)
+
+    async def told_of_none():
+        waiting = asyncio.create_task(log.tell([outcome("unknown")]))
+        for i in range(40):
+            await asyncio.sleep(0.01)
+            log.offer(decided(f"a{i}"))
+        return await waiting
+
+    assert asyncio.run(told_of_none()).unknown_attempts
+    assert sum(groups) == 40
+    assert max(groups) > 1
+
+
 def test_the_queue_is_bounded_and_what_has_no_room_is_counted(opened, url, decided, monkeypatch):
     let = threading.Event()
     monkeypatch.setattr(LogStore, "prepare", lambda self: let.wait(10))  # a database that does not answer
